@@ -1,0 +1,37 @@
+// The safetensors container: named arrays behind a JSON header. https://github.com/huggingface/safetensors
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace mattec::ir {
+
+struct Array {
+  std::string type;  // "F32", "I32", "I8", "U8", ...
+  std::vector<int64_t> shape;
+  std::vector<uint8_t> bytes;  // little endian, row major
+
+  static Array of(const std::vector<float>& values, std::vector<int64_t> shape);
+  static Array of(const std::vector<int32_t>& values, std::vector<int64_t> shape);
+  static Array of(const std::vector<int8_t>& values, std::vector<int64_t> shape);
+  // Throw Error naming `where` if the type is another one.
+  std::vector<float> floats(const std::string& where) const;
+  std::vector<int32_t> integers(const std::string& where) const;
+  std::vector<int8_t> bytes_signed(const std::string& where) const;
+};
+
+struct Container {
+  std::map<std::string, std::string> metadata;
+  std::map<std::string, Array> arrays;
+};
+
+Container read_safetensors(const std::string& path);
+// Same content gives the same bytes. Written beside and renamed.
+void write_safetensors(const Container& container, const std::string& path);
+
+// Writes a whole file beside `path` and renames it; throws Error and leaves nothing on failure.
+void write_file_atomically(const std::string& path, const void* data, size_t size);
+
+}  // namespace mattec::ir
