@@ -1,0 +1,101 @@
+/* What targets/ emits and the runtime executes: the plan of one library as constant records.
+ * Every field is 8 bytes wide, so that the emitter needs no layout rules. */
+#ifndef MATTEC_RUNTIME_MODEL_H
+#define MATTEC_RUNTIME_MODEL_H
+
+#include "runtime/mattec.h"
+
+/* Halide's halide_buffer_t, of which kernels with static shapes read only `host`. */
+typedef struct mattec_kernel_buffer {
+  uint64_t device;
+  const void* device_interface;
+  uint8_t* host;
+  uint64_t flags;
+  uint64_t type_and_dimensions; /* halide_type_t and int32_t dimensions */
+  void* dim;
+  void* padding;
+} mattec_kernel_buffer;
+
+/* Halide's argv entry: arguments[0] = &first_row, [1] = &row_count (int32_t), [2..] = buffers. */
+typedef int (*mattec_kernel)(void** arguments);
+
+enum { MATTEC_IN_ARENA = 0, MATTEC_IN_CONSTANTS = 1 };
+enum { MATTEC_MAX_OPERANDS = 24 };
+
+/* Where a kernel's buffer starts: base + offset + first_row * row_advance. */
+typedef struct mattec_operand {
+  int64_t base;        /* MATTEC_IN_... */
+  int64_t offset;      /* bytes from the base to element (row 0, column 0, channel 0) */
+  int64_t row_advance; /* bytes per output row of the task; 0 = the whole tensor each time */
+} mattec_operand;
+
+/* The border of a stored tensor: `halo` pixels on each side, written after the interior. */
+typedef struct mattec_halo {
+  int64_t offset;      /* arena offset of the interior's first pixel */
+  int64_t width, height; /* interior, pixels */
+  int64_t halo;        /* pixels */
+  int64_t pixel_bytes, row_bytes;
+  int64_t pattern;     /* offset in constants of one pixel's bytes */
+} mattec_halo;
+
+enum { MATTEC_ALWAYS = 0, MATTEC_FOR_FOREGROUND = 1 };
+
+typedef struct mattec_step_record {
+  mattec_kernel kernel;
+  const mattec_operand* operands;
+  int64_t operand_count;
+  int64_t rows;          /* of the output */
+  int64_t rows_per_task; /* tasks of a step are independent of each other */
+  const mattec_halo* halos; /* of the tensors this step writes, rows numbered like the output's */
+  int64_t halo_count;
+  int64_t when;          /* MATTEC_ALWAYS, or MATTEC_FOR_FOREGROUND: skipped if nobody wants it */
+} mattec_step_record;
+
+/* Memory that mattec_reset fills: `bytes` at `offset` with repetitions of the pattern. */
+typedef struct mattec_state_record {
+  int64_t offset, bytes;
+  int64_t pattern, pattern_bytes; /* offset in constants */
+} mattec_state_record;
+
+/* One stored copy of the frame: 4 bytes a pixel (R, G, B, 0), with its halo. */
+typedef struct mattec_frame_record {
+  mattec_halo halo;
+} mattec_frame_record;
+
+/* An output as the last kernels leave it. */
+typedef struct mattec_output_record {
+  int64_t offset;    /* arena */
+  int64_t row_bytes;
+  int64_t pixel_bytes; /* 1 = alpha; 4 = foreground R, G, B, unused */
+} mattec_output_record;
+
+enum { /* bits of mattec_plan.cpu_features */
+  MATTEC_CPU_AVX2 = 1,             /* AVX2, FMA, F16C, BMI, with operating system support */
+  MATTEC_CPU_AVX512_ICELAKE = 2    /* F BW DQ VL CD IFMA VBMI VBMI2 BITALG VPOPCNTDQ VNNI GFNI */
+};
+
+typedef struct mattec_plan {
+  mattec_model model; /* first: a mattec_model* is a mattec_plan* */
+  int64_t abi_version;
+  int64_t width, height;
+  int64_t arena_bytes, arena_alignment; /* session included */
+  int64_t tensors_offset; /* arena offset of what the records' offsets count from */
+  int64_t cpu_features;
+  const uint8_t* constants;
+  const mattec_frame_record* frames;
+  int64_t frame_count;
+  const mattec_step_record* steps;
+  int64_t step_count;
+  const mattec_state_record* states;
+  int64_t state_count;
+  mattec_output_record alpha;
+  mattec_output_record foreground;
+} mattec_plan;
+
+/* The one symbol of the runtime; targets/ renames it to <prefix>_functions. */
+extern const mattec_functions mattec_runtime_functions;
+
+/* The first MATTEC_SESSION_BYTES of the arena are the session's. */
+enum { MATTEC_SESSION_BYTES = 1024 };
+
+#endif
