@@ -1,9 +1,9 @@
 // Every rounding of the engine, in one place. docs/numerics.md derives these formulas.
 //
-// Integer accumulators are exact. What follows them is IEEE 754 binary32 with round-to-nearest-even,
-// one operation at a time in the order written here: no fused multiply-add, no reassociation. That
-// makes the result the same on every target, and it is cheaper than a 32-bit fixed-point
-// multiply-high on x86 (93-97 % against 85-94 % of peak in the convolution kernels).
+// Integer accumulators are exact. What follows them is IEEE 754 binary32 with
+// round-to-nearest-even, one operation at a time in the order written here: no fused multiply-add,
+// no reassociation. That makes the result the same on every target, and it is cheaper than a 32-bit
+// fixed-point multiply-high on x86 (93-97 % against 85-94 % of peak in the convolution kernels).
 #pragma once
 
 #include <cmath>
@@ -16,9 +16,10 @@ namespace mattec::ir {
 // Multipliers a kernel needs for one output channel of a convolution. All derived in double and
 // rounded once to float.
 struct EpilogueConstants {
-  float to_real = 0;    // accumulator -> real value; used before hardswish, hardsigmoid, sigmoid, tanh
-  float to_grid = 0;    // accumulator (none, relu, clamp01) or activated value -> output grid
-  float residual = 0;   // residual's integer (zero point removed) -> output grid
+  float to_real =
+      0;  // accumulator -> real value; used before hardswish, hardsigmoid, sigmoid, tanh
+  float to_grid = 0;   // accumulator (none, relu, clamp01) or activated value -> output grid
+  float residual = 0;  // residual's integer (zero point removed) -> output grid
 };
 EpilogueConstants epilogue_constants(Activation activation, float accumulator_scale,
                                      float output_scale, float residual_scale);
@@ -40,7 +41,8 @@ float convolution_epilogue(Activation activation, const EpilogueConstants& const
 
 // Rounds, adds the zero point, clamps to [lowest, highest].
 // nearest_even: clamp after rounding to nearest even. down: max(value, 0), truncated.
-int32_t to_grid(float value, Rounding rounding, int32_t zero_point, int32_t lowest, int32_t highest);
+int32_t to_grid(float value, Rounding rounding, int32_t zero_point, int32_t lowest,
+                int32_t highest);
 
 // mul: product of the two integers (zero points removed) -> output grid: float(x * y) * multiplier.
 float product_multiplier(float x_scale, float y_scale, float output_scale);

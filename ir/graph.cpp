@@ -43,9 +43,9 @@ const Output* Graph::find_output(const std::string& output_name, Variant variant
 
 const char* name_of(OpKind kind) {
   static const char* const names[] = {
-      "conv",       "avg_pool2",   "global_avg_pool", "upsample2", "slice", "mul",    "blend",
-      "requantize", "batch_norm",  "scale_shift",     "activation", "add",  "sub",    "concat",
-      "downsample", "resize_to",   "channel_mean"};
+      "conv",  "avg_pool2",  "global_avg_pool", "upsample2",   "slice",       "mul",
+      "blend", "requantize", "batch_norm",      "scale_shift", "activation",  "add",
+      "sub",   "concat",     "downsample",      "resize_to",   "channel_mean"};
   return names[static_cast<size_t>(kind)];
 }
 

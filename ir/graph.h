@@ -54,10 +54,10 @@ enum class OpKind {
   conv,             // see Convolution; inputs = segments, then the residual if `has_residual`
   avg_pool2,        // 2x2 mean, stride 2, sizes rounded up, border windows average what they have
   global_avg_pool,  // mean over height and width: 1x1
-  upsample2,        // twice the size, bilinear (half-pixel centres); inputs = {x, y}: crop to y's size
-  slice,            // channels [first_channel, first_channel + tensor.channels); a view, costs nothing
-  mul,              // inputs = {x, y}; y may be 1x1 (a gate), else of x's size
-  blend,            // inputs = {z, h, c}: h + z (c - h), the GRU's update
+  upsample2,  // twice the size, bilinear (half-pixel centres); inputs = {x, y}: crop to y's size
+  slice,      // channels [first_channel, first_channel + tensor.channels); a view, costs nothing
+  mul,        // inputs = {x, y}; y may be 1x1 (a gate), else of x's size
+  blend,      // inputs = {z, h, c}: h + z (c - h), the GRU's update
   // --- fused and quantized graphs ---
   requantize,  // the same values on another grid (8-bit copy of a 16-bit state, 4-bit copy, ...)
   // --- imported graphs; the fusion pass removes them ---
@@ -96,10 +96,10 @@ struct Convolution {
   //   real[o] = accumulator_scale[o] * acc[o]
   // Activation scales, per channel ones too, are inside the weights. numerics.md section 3.
   int weight_bits = 8;
-  std::vector<int8_t> quantized_weight;   // same order as `weight`
-  std::vector<int32_t> quantized_bias;    // in units of the accumulator
-  std::vector<float> accumulator_scale;   // per output channel, > 0
-  std::vector<int> segment_shift;         // per segment, 0 .. 15, smallest 0
+  std::vector<int8_t> quantized_weight;  // same order as `weight`
+  std::vector<int32_t> quantized_bias;   // in units of the accumulator
+  std::vector<float> accumulator_scale;  // per output channel, > 0
+  std::vector<int> segment_shift;        // per segment, 0 .. 15, smallest 0
 };
 
 enum class Rounding { nearest_even, down };
@@ -109,13 +109,13 @@ struct Op {
   std::string name;  // unique in the graph
   std::vector<TensorId> inputs;
   TensorId output = no_tensor;
-  Activation activation = Activation::none;           // conv, activation
-  Rounding rounding = Rounding::nearest_even;         // conv: how the output is rounded
-  int first_channel = 0;                              // slice
-  Convolution conv;                                   // conv
-  std::vector<float> factor, offset;                  // scale_shift
-  std::vector<float> mean, variance, gamma, beta;     // batch_norm
-  double epsilon = 0;                                 // batch_norm
+  Activation activation = Activation::none;        // conv, activation
+  Rounding rounding = Rounding::nearest_even;      // conv: how the output is rounded
+  int first_channel = 0;                           // slice
+  Convolution conv;                                // conv
+  std::vector<float> factor, offset;               // scale_shift
+  std::vector<float> mean, variance, gamma, beta;  // batch_norm
+  double epsilon = 0;                              // batch_norm
 
   // The inputs that are convolved (all of them, less the residual).
   int segment_count() const {
@@ -146,7 +146,7 @@ enum class Stage { imported, fused, quantized };
 struct Graph {
   std::string name;  // the network's: "rvm-mobilenetv3"
   std::vector<Tensor> tensors;
-  std::vector<Op> ops;      // in an order that respects the data flow
+  std::vector<Op> ops;         // in an order that respects the data flow
   TensorId frame = no_tensor;  // the input: 3 channels, RGB, real values 0 .. 1
   std::vector<State> states;
   std::vector<Output> outputs;

@@ -1,4 +1,5 @@
-// The safetensors container: named arrays behind a JSON header. https://github.com/huggingface/safetensors
+// The safetensors container: named arrays behind a JSON header.
+// https://github.com/huggingface/safetensors
 #pragma once
 
 #include <cstdint>

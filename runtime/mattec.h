@@ -1,9 +1,8 @@
 /* The interface of every library that mattec compiles. C11, no dependency but these two headers.
  *
- *   #include "rvm.h"                          // generated: sizes, and `extern const mattec_model rvm_model`
- *   mattec_session* session;
- *   mattec_init(&rvm_model, arena, RVM_ARENA_BYTES, NULL, &session);
- *   mattec_step(session, &frame, NULL, &outputs);   // once per frame
+ *   #include "rvm.h"                          // generated: sizes, and `extern const mattec_model
+ * rvm_model` mattec_session* session; mattec_init(&rvm_model, arena, RVM_ARENA_BYTES, NULL,
+ * &session); mattec_step(session, &frame, NULL, &outputs);   // once per frame
  *
  * There is no global state, no allocation but the thread pool's (only where `threads` asks for
  * one), and no symbol without the library's prefix: these functions are inline and call through
@@ -23,19 +22,22 @@ extern "C" {
 typedef enum mattec_status {
   MATTEC_OK = 0,
   MATTEC_ERROR_NULL_ARGUMENT = 1,
-  MATTEC_ERROR_ABI_VERSION = 2,      /* header and library are from different mattec versions */
-  MATTEC_ERROR_ARENA_TOO_SMALL = 3,  /* needs <NAME>_ARENA_BYTES */
-  MATTEC_ERROR_ARENA_ALIGNMENT = 4,  /* needs <NAME>_ARENA_ALIGNMENT */
-  MATTEC_ERROR_UNSUPPORTED_CPU = 5,  /* the processor lacks an instruction set of the target */
-  MATTEC_ERROR_IMAGE_SIZE = 6,       /* width, height or stride is not the compiled size's */
+  MATTEC_ERROR_ABI_VERSION = 2,     /* header and library are from different mattec versions */
+  MATTEC_ERROR_ARENA_TOO_SMALL = 3, /* needs <NAME>_ARENA_BYTES */
+  MATTEC_ERROR_ARENA_ALIGNMENT = 4, /* needs <NAME>_ARENA_ALIGNMENT */
+  MATTEC_ERROR_UNSUPPORTED_CPU = 5, /* the processor lacks an instruction set of the target */
+  MATTEC_ERROR_IMAGE_SIZE = 6,      /* width, height or stride is not the compiled size's */
   MATTEC_ERROR_IMAGE_FORMAT = 7,
-  MATTEC_ERROR_THREADS = 8,          /* thread pool could not be started, or no threads in this build */
-  MATTEC_ERROR_FLOW = 9              /* the library was compiled without the warp stage */
+  MATTEC_ERROR_THREADS = 8, /* thread pool could not be started, or no threads in this build */
+  MATTEC_ERROR_FLOW = 9     /* the library was compiled without the warp stage */
 } mattec_status;
 
 typedef enum mattec_format {
-  MATTEC_RGB = 0, MATTEC_BGR = 1, MATTEC_RGBA = 2, MATTEC_BGRA = 3, /* 8 bit a channel */
-  MATTEC_GRAY = 4                                                 /* alpha output */
+  MATTEC_RGB = 0,
+  MATTEC_BGR = 1,
+  MATTEC_RGBA = 2,
+  MATTEC_BGRA = 3, /* 8 bit a channel */
+  MATTEC_GRAY = 4  /* alpha output */
 } mattec_format;
 
 /* 8-bit pixels. `stride` is the distance of two rows in bytes. */
@@ -79,16 +81,22 @@ typedef struct mattec_functions {
 } mattec_functions;
 
 /* The first member of every model and of every session. */
-struct mattec_model { const mattec_functions* functions; };
-struct mattec_session { const mattec_functions* functions; };
+struct mattec_model {
+  const mattec_functions* functions;
+};
+struct mattec_session {
+  const mattec_functions* functions;
+};
 
-/* `arena`: caller's memory, <NAME>_ARENA_BYTES at <NAME>_ARENA_ALIGNMENT, kept until close; holds the session. `options` may be NULL. */
+/* `arena`: caller's memory, <NAME>_ARENA_BYTES at <NAME>_ARENA_ALIGNMENT, kept until close; holds
+ * the session. `options` may be NULL. */
 static inline mattec_status mattec_init(const mattec_model* model, void* arena, size_t bytes,
                                         const mattec_options* options, mattec_session** session) {
   if (!model || !session) return MATTEC_ERROR_NULL_ARGUMENT;
   return model->functions->init(model, MATTEC_ABI_VERSION, arena, bytes, options, session);
 }
-/* One frame of a clip. Reads `frame`, writes the outputs that have pixels, updates the recurrent states. */
+/* One frame of a clip. Reads `frame`, writes the outputs that have pixels, updates the recurrent
+ * states. */
 static inline mattec_status mattec_step(mattec_session* session, const mattec_image* frame,
                                         const mattec_flow* flow, const mattec_outputs* outputs) {
   if (!session) return MATTEC_ERROR_NULL_ARGUMENT;
@@ -98,7 +106,8 @@ static inline mattec_status mattec_step(mattec_session* session, const mattec_im
 static inline void mattec_reset(mattec_session* session) {
   if (session) session->functions->reset(session);
 }
-/* Ends the pool's threads. Needed only where `threads` > 1 without `parallel_for`; harmless elsewhere. */
+/* Ends the pool's threads. Needed only where `threads` > 1 without `parallel_for`; harmless
+ * elsewhere. */
 static inline void mattec_close(mattec_session* session) {
   if (session) session->functions->close(session);
 }

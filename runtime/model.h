@@ -31,11 +31,11 @@ typedef struct mattec_operand {
 
 /* The border of a stored tensor: `halo` pixels on each side, written after the interior. */
 typedef struct mattec_halo {
-  int64_t offset;      /* arena offset of the interior's first pixel */
+  int64_t offset;        /* arena offset of the interior's first pixel */
   int64_t width, height; /* interior, pixels */
-  int64_t halo;        /* pixels */
+  int64_t halo;          /* pixels */
   int64_t pixel_bytes, row_bytes;
-  int64_t pattern;     /* offset in constants of one pixel's bytes */
+  int64_t pattern; /* offset in constants of one pixel's bytes */
 } mattec_halo;
 
 enum { MATTEC_ALWAYS = 0, MATTEC_FOR_FOREGROUND = 1 };
@@ -44,11 +44,11 @@ typedef struct mattec_step_record {
   mattec_kernel kernel;
   const mattec_operand* operands;
   int64_t operand_count;
-  int64_t rows;          /* of the output */
-  int64_t rows_per_task; /* tasks of a step are independent of each other */
+  int64_t rows;             /* of the output */
+  int64_t rows_per_task;    /* tasks of a step are independent of each other */
   const mattec_halo* halos; /* of the tensors this step writes, rows numbered like the output's */
   int64_t halo_count;
-  int64_t when;          /* MATTEC_ALWAYS, or MATTEC_FOR_FOREGROUND: skipped if nobody wants it */
+  int64_t when; /* MATTEC_ALWAYS, or MATTEC_FOR_FOREGROUND: skipped if nobody wants it */
 } mattec_step_record;
 
 /* Memory that mattec_reset fills: `bytes` at `offset` with repetitions of the pattern. */
@@ -64,14 +64,14 @@ typedef struct mattec_frame_record {
 
 /* An output as the last kernels leave it. */
 typedef struct mattec_output_record {
-  int64_t offset;    /* arena */
+  int64_t offset; /* arena */
   int64_t row_bytes;
   int64_t pixel_bytes; /* 1 = alpha; 4 = foreground R, G, B, unused */
 } mattec_output_record;
 
-enum { /* bits of mattec_plan.cpu_features */
-  MATTEC_CPU_AVX2 = 1,             /* AVX2, FMA, F16C, BMI, with operating system support */
-  MATTEC_CPU_AVX512_ICELAKE = 2    /* F BW DQ VL CD IFMA VBMI VBMI2 BITALG VPOPCNTDQ VNNI GFNI */
+enum {                               /* bits of mattec_plan.cpu_features */
+       MATTEC_CPU_AVX2 = 1,          /* AVX2, FMA, F16C, BMI, with operating system support */
+       MATTEC_CPU_AVX512_ICELAKE = 2 /* F BW DQ VL CD IFMA VBMI VBMI2 BITALG VPOPCNTDQ VNNI GFNI */
 };
 
 typedef struct mattec_plan {
@@ -79,7 +79,7 @@ typedef struct mattec_plan {
   int64_t abi_version;
   int64_t width, height;
   int64_t arena_bytes, arena_alignment; /* session included */
-  int64_t tensors_offset; /* arena offset of what the records' offsets count from */
+  int64_t tensors_offset;               /* arena offset of what the records' offsets count from */
   int64_t cpu_features;
   const uint8_t* constants;
   const mattec_frame_record* frames;
