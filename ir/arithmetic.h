@@ -16,8 +16,7 @@ namespace mattec::ir {
 // Multipliers a kernel needs for one output channel of a convolution. All derived in double and
 // rounded once to float.
 struct EpilogueConstants {
-  float to_real =
-      0;  // accumulator -> real value; used before hardswish, hardsigmoid, sigmoid, tanh
+  float to_real = 0;   // accumulator -> real value, for hardswish, hardsigmoid, sigmoid, tanh
   float to_grid = 0;   // accumulator (none, relu, clamp01) or activated value -> output grid
   float residual = 0;  // residual's integer (zero point removed) -> output grid
 };

@@ -1,8 +1,9 @@
 /* The interface of every library that mattec compiles. C11, no dependency but these two headers.
  *
- *   #include "rvm.h"                          // generated: sizes, and `extern const mattec_model
- * rvm_model` mattec_session* session; mattec_init(&rvm_model, arena, RVM_ARENA_BYTES, NULL,
- * &session); mattec_step(session, &frame, NULL, &outputs);   // once per frame
+ *   #include "rvm.h"  // generated: sizes, and rvm_model
+ *   mattec_session* session;
+ *   mattec_init(&rvm_model, arena, RVM_ARENA_BYTES, NULL, &session);
+ *   mattec_step(session, &frame, NULL, &outputs);  // once per frame
  *
  * There is no global state, no allocation but the thread pool's (only where `threads` asks for
  * one), and no symbol without the library's prefix: these functions are inline and call through
