@@ -1,6 +1,6 @@
-/* The interface of every library that mattec compiles. C11, no dependency but these two headers.
+/* The interface of every library that mattec compiles. C11, no dependency but two standard headers.
  *
- *   #include "rvm.h"  // generated: sizes, and rvm_model
+ *   #include "rvm.h"  // generated: sizes, and `extern const mattec_model rvm_model`
  *   mattec_session* session;
  *   mattec_init(&rvm_model, arena, RVM_ARENA_BYTES, NULL, &session);
  *   mattec_step(session, &frame, NULL, &outputs);  // once per frame
@@ -34,14 +34,15 @@ typedef enum mattec_status {
 } mattec_status;
 
 typedef enum mattec_format {
-  MATTEC_RGB = 0,
+  MATTEC_RGB = 0, /* 3 bytes a pixel, in the order of the name */
   MATTEC_BGR = 1,
-  MATTEC_RGBA = 2,
-  MATTEC_BGRA = 3, /* 8 bit a channel */
-  MATTEC_GRAY = 4  /* alpha output */
+  MATTEC_RGBA = 2, /* 4 bytes a pixel */
+  MATTEC_BGRA = 3,
+  MATTEC_GRAY = 4 /* 1 byte: the alpha output */
 } mattec_format;
 
-/* 8-bit pixels. `stride` is the distance of two rows in bytes. */
+/* 8-bit pixels, the top row first. `stride` is the distance of two rows in bytes, at least a row's
+ * size; negative where the top row is the last one in memory. */
 typedef struct mattec_image {
   uint8_t* pixels;
   int32_t width, height;
@@ -49,7 +50,8 @@ typedef struct mattec_image {
   mattec_format format;
 } mattec_image;
 
-/* What a step writes; leave `pixels` of an image NULL to do without it. */
+/* What a step writes; leave `pixels` of an image NULL to do without it (the foreground's share of
+ * the work is then skipped). May lie where the frame lies: that has been read by then. */
 typedef struct mattec_outputs {
   mattec_image alpha;      /* MATTEC_GRAY: 0 background .. 255 foreground */
   mattec_image foreground; /* RGB, BGR, RGBA or BGRA (A = alpha): the subject's own colour */
@@ -64,7 +66,7 @@ typedef void (*mattec_task)(void* context, int32_t index);
 typedef void (*mattec_parallel_for)(void* user, int32_t count, mattec_task task, void* context);
 
 typedef struct mattec_options {
-  int32_t threads;                  /* 0 or 1: the calling thread alone; more: built-in pool */
+  int32_t threads; /* 0 or 1: the calling thread alone; more (up to 64): built-in pool */
   mattec_parallel_for parallel_for; /* if set, used instead of the pool; `threads` = its width */
   void* user;                       /* handed to parallel_for */
 } mattec_options;
@@ -97,7 +99,7 @@ static inline mattec_status mattec_init(const mattec_model* model, void* arena, 
   return model->functions->init(model, MATTEC_ABI_VERSION, arena, bytes, options, session);
 }
 /* One frame of a clip. Reads `frame`, writes the outputs that have pixels, updates the recurrent
- * states. */
+ * states; changes nothing if it returns an error. One thread at a time per session. */
 static inline mattec_status mattec_step(mattec_session* session, const mattec_image* frame,
                                         const mattec_flow* flow, const mattec_outputs* outputs) {
   if (!session) return MATTEC_ERROR_NULL_ARGUMENT;

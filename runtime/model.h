@@ -31,7 +31,7 @@ typedef struct mattec_operand {
 
 /* The border of a stored tensor: `halo` pixels on each side, written after the interior. */
 typedef struct mattec_halo {
-  int64_t offset;        /* arena offset of the interior's first pixel */
+  int64_t offset;        /* of the interior's first pixel */
   int64_t width, height; /* interior, pixels */
   int64_t halo;          /* pixels */
   int64_t pixel_bytes, row_bytes;
@@ -66,20 +66,21 @@ typedef struct mattec_frame_record {
 typedef struct mattec_output_record {
   int64_t offset; /* arena */
   int64_t row_bytes;
-  int64_t pixel_bytes; /* 1 = alpha; 4 = foreground R, G, B, unused */
+  int64_t pixel_bytes; /* 1 = alpha; 4 = foreground R, G, B, unused; 0 = no such output */
 } mattec_output_record;
 
-enum {                               /* bits of mattec_plan.cpu_features */
-       MATTEC_CPU_AVX2 = 1,          /* AVX2, FMA, F16C, BMI, with operating system support */
-       MATTEC_CPU_AVX512_ICELAKE = 2 /* F BW DQ VL CD IFMA VBMI VBMI2 BITALG VPOPCNTDQ VNNI GFNI */
-};
+/* Bits of mattec_plan.cpu_features; the operating system must save the registers too.
+ * AVX2: with FMA F16C BMI1 BMI2 LZCNT MOVBE POPCNT (x86-64-v3).
+ * AVX512_ICELAKE: F BW DQ VL CD IFMA VBMI VBMI2 BITALG VPOPCNTDQ VNNI GFNI. */
+enum { MATTEC_CPU_AVX2 = 1, MATTEC_CPU_AVX512_ICELAKE = 2 };
 
 typedef struct mattec_plan {
   mattec_model model; /* first: a mattec_model* is a mattec_plan* */
   int64_t abi_version;
   int64_t width, height;
-  int64_t arena_bytes, arena_alignment; /* session included */
-  int64_t tensors_offset;               /* arena offset of what the records' offsets count from */
+  int64_t arena_bytes;     /* session included */
+  int64_t arena_alignment; /* at least 64: the session wants that */
+  int64_t tensors_offset;  /* arena offset of what the records' offsets count from */
   int64_t cpu_features;
   const uint8_t* constants;
   const mattec_frame_record* frames;

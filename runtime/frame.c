@@ -1,0 +1,157 @@
+/* The caller's images: checks, the frame's way in, the outputs' way out. A pixel inside is one
+ * little-endian word R, G, B, 0. */
+#include "runtime/session.h"
+
+static uint32_t load_word(const uint8_t* from) {
+  uint32_t word;
+  __builtin_memcpy(&word, from, 4);
+  return word;
+}
+static void store_word(uint8_t* to, uint32_t word) { __builtin_memcpy(to, &word, 4); }
+
+/* R, G, B, any <-> B, G, R, 0. */
+static uint32_t swap_red_blue(uint32_t word) { return __builtin_bswap32(word) >> 8; }
+
+static int is_blue_first(mattec_format format) {
+  return format == MATTEC_BGR || format == MATTEC_BGRA;
+}
+static int bytes_of(mattec_format format) {
+  if (format == MATTEC_GRAY) return 1;
+  return format == MATTEC_RGBA || format == MATTEC_BGRA ? 4 : 3;
+}
+static int is_color(mattec_format format) {
+  return format == MATTEC_RGB || format == MATTEC_BGR || format == MATTEC_RGBA ||
+         format == MATTEC_BGRA;
+}
+
+/* Size and stride; rows must not overlap, in either direction. */
+static mattec_status check_size(const mattec_plan* plan, const mattec_image* image) {
+  const int64_t row_bytes = plan->width * bytes_of(image->format);
+  if (image->width != plan->width || image->height != plan->height) return MATTEC_ERROR_IMAGE_SIZE;
+  if (image->stride < row_bytes && image->stride > -row_bytes) return MATTEC_ERROR_IMAGE_SIZE;
+  return MATTEC_OK;
+}
+
+static mattec_status check_images(const mattec_plan* plan, const mattec_image* frame,
+                                  const mattec_outputs* outputs) {
+  if (!is_color(frame->format)) return MATTEC_ERROR_IMAGE_FORMAT;
+  mattec_status status = check_size(plan, frame);
+  if (status == MATTEC_OK && outputs->alpha.pixels) {
+    if (outputs->alpha.format != MATTEC_GRAY) return MATTEC_ERROR_IMAGE_FORMAT;
+    status = check_size(plan, &outputs->alpha);
+  }
+  if (status == MATTEC_OK && outputs->foreground.pixels) {
+    /* pixel_bytes 0: a network without a foreground. */
+    if (!is_color(outputs->foreground.format) || plan->foreground.pixel_bytes == 0)
+      return MATTEC_ERROR_IMAGE_FORMAT;
+    status = check_size(plan, &outputs->foreground);
+  }
+  return status;
+}
+
+/* One row of the frame. Three-byte pixels are read as words that reach into the next pixel, all
+ * but the row's last one: nothing behind the caller's pixels is touched. */
+static inline void convert_row(uint8_t* to, const uint8_t* from, int64_t width, int pixel_bytes,
+                               int blue_first) {
+  const int64_t words = pixel_bytes == 4 ? width : width - 1;
+  for (int64_t x = 0; x < words; ++x) {
+    const uint32_t word = load_word(from + x * pixel_bytes);
+    store_word(to + x * 4, blue_first ? swap_red_blue(word) : word & 0xFFFFFF);
+  }
+  if (words < width) {
+    const uint8_t* last = from + words * 3;
+    const uint32_t word = last[0] | (uint32_t)last[1] << 8 | (uint32_t)last[2] << 16;
+    store_word(to + words * 4, blue_first ? swap_red_blue(word) : word);
+  }
+}
+
+/* One row of the foreground; `alpha` becomes the fourth byte where there is one. Three-byte pixels
+ * are written like convert_row reads them. */
+static inline void write_row(uint8_t* to, const uint8_t* from, const uint8_t* alpha, int64_t width,
+                             int pixel_bytes, int blue_first) {
+  const int64_t words = pixel_bytes == 4 ? width : width - 1;
+  for (int64_t x = 0; x < words; ++x) {
+    uint32_t word = load_word(from + x * 4);
+    word = blue_first ? swap_red_blue(word) : word & 0xFFFFFF;
+    if (pixel_bytes == 4) word |= (uint32_t)alpha[x] << 24;
+    store_word(to + x * pixel_bytes, word);
+  }
+  if (words < width) {
+    const uint8_t* last = from + words * 4;
+    to[words * 3] = last[blue_first ? 2 : 0];
+    to[words * 3 + 1] = last[1];
+    to[words * 3 + 2] = last[blue_first ? 0 : 2];
+  }
+}
+
+/* Images are moved in strips of about so many pixels: some microseconds each. */
+enum { STRIP_PIXELS = 16384 };
+
+static int64_t strip_rows(const mattec_plan* plan) {
+  return plan->width >= STRIP_PIXELS ? 1 : STRIP_PIXELS / plan->width;
+}
+static int32_t strip_count(const mattec_plan* plan) {
+  return (int32_t)((plan->height + strip_rows(plan) - 1) / strip_rows(plan));
+}
+static int64_t strip_end(const mattec_plan* plan, int32_t index) {
+  const int64_t end = (index + 1) * strip_rows(plan);
+  return end < plan->height ? end : plan->height;
+}
+
+struct read_context {
+  const struct session* session;
+  const mattec_image* image;
+};
+
+/* A mattec_task: one strip of the frame into every stored copy of it. */
+static void read_strip(void* context, int32_t index) {
+  const struct read_context* read = context;
+  const mattec_plan* plan = read->session->plan;
+  const mattec_image* image = read->image;
+  const int64_t first = index * strip_rows(plan), end = strip_end(plan, index);
+  for (int64_t i = 0; i < plan->frame_count; ++i) {
+    const mattec_halo* halo = &plan->frames[i].halo;
+    for (int64_t y = first; y < end; ++y) {
+      const uint8_t* from = image->pixels + y * image->stride;
+      uint8_t* to = read->session->tensors + halo->offset + y * halo->row_bytes;
+      switch (image->format) { /* constants: four loops without decisions inside */
+        case MATTEC_RGB:
+          convert_row(to, from, plan->width, 3, 0);
+          break;
+        case MATTEC_BGR:
+          convert_row(to, from, plan->width, 3, 1);
+          break;
+        case MATTEC_RGBA:
+          convert_row(to, from, plan->width, 4, 0);
+          break;
+        default:
+          convert_row(to, from, plan->width, 4, 1);
+          break;
+      }
+    }
+    fill_halo(read->session, halo, first, end - first);
+  }
+}
+
+struct write_context {
+  const struct session* session;
+  const mattec_outputs* outputs;
+};
+
+/* A mattec_task: one strip of the outputs that the caller wants. */
+static void write_strip(void* context, int32_t index) {
+  const struct write_context* write = context;
+  const mattec_plan* plan = write->session->plan;
+  const mattec_image* alpha_image = &write->outputs->alpha;
+  const mattec_image* image = &write->outputs->foreground;
+  const int pixel_bytes = bytes_of(image->format), blue_first = is_blue_first(image->format);
+  for (int64_t y = index * strip_rows(plan); y < strip_end(plan, index); ++y) {
+    const uint8_t* alpha = write->session->tensors + plan->alpha.offset + y * plan->alpha.row_bytes;
+    if (alpha_image->pixels)
+      copy_bytes(alpha_image->pixels + y * alpha_image->stride, alpha, plan->width);
+    if (image->pixels)
+      write_row(image->pixels + y * image->stride,
+                write->session->tensors + plan->foreground.offset + y * plan->foreground.row_bytes,
+                alpha, plan->width, pixel_bytes, blue_first);
+  }
+}

@@ -1,0 +1,9 @@
+/* The runtime as one object with one symbol, which targets/ renames for every library: all parts
+ * in one translation unit, everything in them static. */
+#include "runtime/cpu.c"      // NOLINT(bugprone-suspicious-include)
+#include "runtime/fill.c"     // NOLINT(bugprone-suspicious-include)
+#include "runtime/frame.c"    // NOLINT(bugprone-suspicious-include)
+#include "runtime/pool.c"     // NOLINT(bugprone-suspicious-include)
+#include "runtime/session.c"  // NOLINT(bugprone-suspicious-include)
+
+const mattec_functions mattec_runtime_functions = {init, step, reset, close_session, message};
