@@ -1,0 +1,72 @@
+// A folder of images as a clip.
+#include <fmt/core.h>
+
+#include <filesystem>
+#include <opencv2/imgcodecs.hpp>
+#include <opencv2/imgproc.hpp>
+
+#include "ir/error.h"
+#include "tools/interrupt.h"
+#include "tools/opencv_view.h"
+#include "tools/source_kinds.h"
+
+namespace mattec::tools {
+namespace {
+
+class ImageSource : public FrameSource {
+ public:
+  ImageSource(std::vector<std::string> files, const SourceOptions& options)
+      : files_(std::move(files)), channels_(options.channels) {
+    expected_frames_ = static_cast<int64_t>(files_.size());
+    rate_ = options.rate;
+    Image first;
+    read(files_.front(), first);
+    size_ = first.size;
+  }
+
+  bool next(Image& frame) override {
+    stop_if_interrupted();
+    if (position_ == files_.size()) return false;
+    const std::string& file = files_[position_++];
+    read(file, frame);
+    if (frame.size != size_)
+      throw Error(
+          fmt::format("{}: is {}x{}, but the first image of its folder is {}x{}; the "
+                      "frames of a clip must have one size",
+                      file, frame.size.width, frame.size.height, size_.width, size_.height));
+    frame_name_ = std::filesystem::path(file).stem().string();
+    return true;
+  }
+
+ private:
+  void read(const std::string& file, Image& frame) const {
+    const auto mode = channels_ == 1 ? cv::IMREAD_GRAYSCALE : cv::IMREAD_COLOR;
+    cv::Mat pixels;
+    try {
+      pixels = cv::imread(file, mode);
+    } catch (const cv::Exception&) {
+      pixels.release();  // reported below
+    }
+    if (pixels.empty())
+      throw Error(file + ": cannot be read as an image; it is damaged, or not what its name says");
+    frame.reset({pixels.rows, pixels.cols}, channels_);
+    cv::Mat target = view(frame);
+    if (channels_ == 1)
+      pixels.copyTo(target);
+    else
+      cv::cvtColor(pixels, target, cv::COLOR_BGR2RGB);
+  }
+
+  std::vector<std::string> files_;
+  size_t position_ = 0;
+  int channels_;
+};
+
+}  // namespace
+
+std::unique_ptr<FrameSource> open_images(std::vector<std::string> files,
+                                         const SourceOptions& options) {
+  return std::make_unique<ImageSource>(std::move(files), options);
+}
+
+}  // namespace mattec::tools
