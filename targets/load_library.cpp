@@ -1,0 +1,113 @@
+#include "targets/load_library.h"
+
+#include <llvm/ExecutionEngine/Orc/ExecutionUtils.h>
+#include <llvm/ExecutionEngine/Orc/LLJIT.h>
+#include <llvm/Object/Archive.h>
+#include <llvm/Object/ObjectFile.h>
+#include <llvm/Support/MemoryBuffer.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/TargetParser/Host.h>
+#include <llvm/TargetParser/Triple.h>
+
+#include <mutex>
+
+#include "ir/error.h"
+
+namespace mattec::targets {
+namespace {
+
+constexpr char model_suffix[] = "_model";
+
+[[noreturn]] void fail(const std::string& path, const std::string& problem) {
+  throw Error(path + ": " + problem);
+}
+
+// LLVM's errors may span lines; ours are one line.
+std::string text_of(llvm::Error error) {
+  std::string text = llvm::toString(std::move(error));
+  for (char& c : text)
+    if (c == '\n') c = ' ';
+  return text;
+}
+
+template <typename T>
+T unwrap(const std::string& path, const std::string& what, llvm::Expected<T> value) {
+  if (!value) fail(path, what + ": " + text_of(value.takeError()));
+  return std::move(*value);
+}
+
+// Every member must be an object for this machine's architecture; returns the model's symbol.
+std::string find_model(const std::string& path, llvm::MemoryBufferRef bytes) {
+  const std::unique_ptr<llvm::object::Archive> archive =
+      unwrap(path, "is no static library, or a damaged one", llvm::object::Archive::create(bytes));
+  const llvm::Triple host(llvm::sys::getProcessTriple());
+  std::string model;
+  llvm::Error walk = llvm::Error::success();
+  for (const llvm::object::Archive::Child& child : archive->children(walk)) {
+    const llvm::MemoryBufferRef member = unwrap(path, "damaged member", child.getMemoryBufferRef());
+    const std::unique_ptr<llvm::object::ObjectFile> object =
+        unwrap(path, "damaged member", llvm::object::ObjectFile::createObjectFile(member));
+    if (object->getArch() != host.getArch())
+      fail(path, "was compiled for " + llvm::Triple::getArchTypeName(object->getArch()).str() +
+                     ", this machine is " + host.getArchName().str() +
+                     "; run it there, or compile for this target");
+    for (const llvm::object::SymbolRef& symbol : object->symbols()) {
+      const uint32_t flags = unwrap(path, "damaged symbol", symbol.getFlags());
+      const llvm::StringRef name = unwrap(path, "damaged symbol", symbol.getName());
+      if ((flags & llvm::object::SymbolRef::SF_Undefined) == 0 &&
+          (flags & llvm::object::SymbolRef::SF_Global) != 0 && name.ends_with(model_suffix))
+        model = name.str();
+    }
+  }
+  if (walk) fail(path, "damaged archive: " + text_of(std::move(walk)));
+  if (model.empty())
+    fail(path, "holds no symbol <name>_model; it is no library that mattec compiled");
+  return model;
+}
+
+}  // namespace
+
+LoadedLibrary LoadedLibrary::load(const std::string& path) {
+  static std::once_flag initialized;
+  std::call_once(initialized, [] {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+  });
+
+  llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>> bytes = llvm::MemoryBuffer::getFile(path);
+  if (!bytes) fail(path, bytes.getError().message());
+  const std::string symbol = find_model(path, (*bytes)->getMemBufferRef());
+
+  std::unique_ptr<llvm::orc::LLJIT> jit =
+      unwrap(path, "cannot be loaded",
+             llvm::orc::LLJITBuilder().setPlatformSetUp(llvm::orc::setUpInactivePlatform).create());
+  // What the linker finds wrong on the way (an undefined symbol) is reported here; the look-up
+  // below only says that it failed.
+  std::string reported;
+  jit->getExecutionSession().setErrorReporter([&reported](llvm::Error error) {
+    if (!reported.empty()) reported += "; ";
+    reported += text_of(std::move(error));
+  });
+  std::unique_ptr<llvm::orc::StaticLibraryDefinitionGenerator> generator =
+      unwrap(path, "cannot be loaded",
+             llvm::orc::StaticLibraryDefinitionGenerator::Create(jit->getObjLinkingLayer(),
+                                                                 std::move(*bytes)));
+  jit->getMainJITDylib().addGenerator(std::move(generator));
+  llvm::Expected<llvm::orc::ExecutorAddr> address = jit->lookup(symbol);
+  if (!address) {
+    const std::string failed = text_of(address.takeError());
+    const std::string problem = "cannot be linked: " + (reported.empty() ? failed : reported);
+    jit.reset();
+    fail(path, problem);
+  }
+  jit->getExecutionSession().setErrorReporter(
+      [](llvm::Error error) { llvm::consumeError(std::move(error)); });
+
+  LoadedLibrary library;
+  library.model_ = address->toPtr<const mattec_model*>();
+  library.name_ = symbol.substr(0, symbol.size() - (sizeof(model_suffix) - 1));
+  library.code_ = std::shared_ptr<llvm::orc::LLJIT>(std::move(jit));
+  return library;
+}
+
+}  // namespace mattec::targets
