@@ -1,0 +1,48 @@
+// Post-training quantization from calibration clips, in closed form: one pass of the float network
+// over the clips, then grids and integer weights. No labels, no gradients.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "quant/frames.h"
+#include "quant/grids.h"
+
+namespace mattec::quant {
+
+enum class Method {
+  minmax,  // the textbook: full ranges, weights rounded to nearest
+  mse,     // 99.99 percentile ranges, least-squares weight scales, bias correction
+  gptq     // the same with second-order weight rounding: the best of the three
+};
+
+struct CalibrationOptions {
+  Method method = Method::gptq;
+  uint64_t seed = 0;
+  int jitter_copies = 2;  // colour-altered copies of each clip, played beside it
+  // Frames used of each clip: all of the first `frames_per_clip` are played (states need them),
+  // every `frame_step`-th is looked at.
+  int frames_per_clip = 20;
+  int frame_step = 2;
+  int positions_per_frame = 1500;  // second moments: random positions, over clip and copies
+  int samples_per_frame = 1500;    // ranges: random values, over clip and copies
+  double damping = 0.01;           // GPTQ
+  RangeMethod activation_range = RangeMethod::percentile;  // of per-tensor grids; minmax overrides
+  BitPolicy bits;
+};
+
+// Told how far a long job is: fraction 0 .. 1 and what it is doing.
+using Progress = std::function<void(double fraction, const std::string& what)>;
+
+// Quantizes a fused float graph of one variant (ir::extract). The clips' frames have the size that
+// the network will run at (or one like it: several sizes may be mixed between clips). The result
+// is verified. Same clips, options and number of LibTorch threads give the same graph.
+// Throws Error for a graph of another stage, no clips, frames of unequal size within a clip or of
+// wrong byte count, and values that are not finite.
+ir::Graph quantize(const ir::Graph& fused, const std::vector<Clip>& clips,
+                   const CalibrationOptions& options = {}, const Progress& progress = {});
+
+}  // namespace mattec::quant

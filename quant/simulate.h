@@ -1,0 +1,19 @@
+// A quantized graph in LibTorch: the values that the integer engine would have, in float. Fast
+// where the interpreter is slow; differs from it by the roundings that fall on the other side
+// (exact sigmoid and tanh, float sums).
+#pragma once
+
+#include "ir/graph.h"
+#include "quant/executor.h"
+
+namespace mattec::quant {
+
+// [N][C][H][W] rounded to the grid and clamped to its ends, as real values.
+torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid,
+                            ir::Rounding rounding);
+
+// An executor with the real values of the integer weights, whose stored tensors are rounded.
+// `quantized` must outlive it.
+Executor simulator(const ir::Graph& quantized);
+
+}  // namespace mattec::quant
