@@ -1,0 +1,222 @@
+#include "quant/executor.h"
+
+#include <utility>
+
+#include "ir/error.h"
+#include "ir/sizes.h"
+
+namespace mattec::quant {
+namespace {
+
+using ir::Activation;
+using ir::Op;
+using ir::OpKind;
+using torch::Tensor;
+
+Tensor to_tensor(const std::vector<float>& values, std::vector<int64_t> shape) {
+  return torch::tensor(values).reshape(shape);
+}
+
+// One value per channel, or one for all, shaped for broadcasting over [N,C,H,W].
+Tensor per_channel(const std::vector<float>& values) { return to_tensor(values, {1, -1, 1, 1}); }
+
+Tensor activate(Activation activation, const Tensor& x) {
+  switch (activation) {
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return torch::relu(x);
+    case Activation::clamp01:
+      return torch::clamp(x, 0, 1);
+    case Activation::hardswish:
+      return torch::hardswish(x);
+    case Activation::hardsigmoid:
+      return torch::hardsigmoid(x);
+    case Activation::sigmoid:
+      return torch::sigmoid(x);
+    case Activation::tanh:
+      return torch::tanh(x);
+  }
+  throw Error("unknown activation");
+}
+
+// x within a border of `padding` pixels that holds `value` of each channel.
+Tensor pad_with(const std::vector<float>& value, int64_t padding, const Tensor& x) {
+  const int64_t height = x.size(2), width = x.size(3);
+  Tensor padded = per_channel(value)
+                      .to(x.dtype())
+                      .expand({x.size(0), x.size(1), height + 2 * padding, width + 2 * padding})
+                      .contiguous();
+  padded.narrow(2, padding, height).narrow(3, padding, width).copy_(x);
+  return padded;
+}
+
+Tensor convolve(const Op& op, Tensor x, const Parameters::Entry& parameters) {
+  int64_t padding = op.conv.padding;
+  if (padding > 0 && !op.conv.pad_value.empty()) {
+    x = pad_with(op.conv.pad_value, padding, x);
+    padding = 0;
+  }
+  const int64_t groups = op.conv.depthwise ? x.size(1) : 1;
+  return torch::conv2d(x, parameters.weight, parameters.bias, op.conv.stride, padding,
+                       op.conv.dilation, groups);
+}
+
+// Bilinear with half-pixel centres, without antialiasing.
+Tensor resize(const Tensor& x, int64_t height, int64_t width) {
+  return at::upsample_bilinear2d(x, {height, width}, /*align_corners=*/false);
+}
+
+Tensor crop(const Tensor& x, const Tensor& like) {
+  return x.narrow(2, 0, like.size(2)).narrow(3, 0, like.size(3));
+}
+
+Tensor downsample(const Tensor& x, double ratio) {
+  if (ratio == 1.0) return x;
+  // The factor, not the rounded size, sets the sampling positions, as in interpolate().
+  const std::vector<double> factors = {ratio, ratio};
+  return at::upsample_bilinear2d(x, c10::nullopt, /*align_corners=*/false, factors);
+}
+
+Tensor scale_shift(const Op& op, const Tensor& x) {
+  return x * per_channel(op.factor) + per_channel(op.offset);
+}
+
+Tensor batch_norm(const Op& op, const Tensor& x) {
+  const auto vector = [](const std::vector<float>& values) { return torch::tensor(values); };
+  return torch::batch_norm(x, vector(op.gamma), vector(op.beta), vector(op.mean),
+                           vector(op.variance), /*training=*/false, /*momentum=*/0, op.epsilon,
+                           /*cudnn_enabled=*/false);
+}
+
+// Every operation but the convolution. `channels` = the output's.
+Tensor apply(const Op& op, const std::vector<Tensor>& in, int channels, double ratio) {
+  switch (op.kind) {
+    case OpKind::avg_pool2:
+      return torch::avg_pool2d(in[0], 2, 2, 0, /*ceil_mode=*/true, /*count_include_pad=*/false);
+    case OpKind::global_avg_pool:
+      return in[0].mean({2, 3}, /*keepdim=*/true);
+    case OpKind::upsample2:
+      return crop(resize(in[0], 2 * in[0].size(2), 2 * in[0].size(3)), in[1]);
+    case OpKind::slice:
+      return in[0].narrow(1, op.first_channel, channels);
+    case OpKind::mul:
+      return in[0] * in[1];
+    case OpKind::blend:
+      return in[1] + in[0] * (in[2] - in[1]);
+    case OpKind::requantize:
+      return in[0];
+    case OpKind::batch_norm:
+      return batch_norm(op, in[0]);
+    case OpKind::scale_shift:
+      return scale_shift(op, in[0]);
+    case OpKind::activation:
+      return activate(op.activation, in[0]);
+    case OpKind::add:
+      return in[0] + in[1];
+    case OpKind::sub:
+      return in[0] - in[1];
+    case OpKind::concat:
+      return torch::cat(in, 1);
+    case OpKind::downsample:
+      return downsample(in[0], ratio);
+    case OpKind::resize_to:
+      return resize(in[0], in[1].size(2), in[1].size(3));
+    case OpKind::channel_mean:
+      return in[0].mean({1}, /*keepdim=*/true);
+    case OpKind::conv:
+      break;
+  }
+  throw Error("operation '" + op.name + "' has no float execution");
+}
+
+// Index of the last operation that reads each tensor; outputs and states are never released.
+std::vector<size_t> last_readers(const ir::Graph& graph) {
+  std::vector<size_t> last(graph.tensors.size(), graph.ops.size());
+  for (size_t i = 0; i < graph.ops.size(); ++i)
+    for (ir::TensorId input : graph.ops[i].inputs) last[static_cast<size_t>(input)] = i;
+  for (const ir::State& state : graph.states)
+    last[static_cast<size_t>(state.output)] = graph.ops.size();
+  for (const ir::Output& output : graph.outputs)
+    last[static_cast<size_t>(output.tensor)] = graph.ops.size();
+  return last;
+}
+
+}  // namespace
+
+Parameters parameters_of(const ir::Graph& graph) {
+  Parameters parameters;
+  for (const Op& op : graph.ops) {
+    if (op.kind != OpKind::conv) continue;
+    const ir::Convolution& conv = op.conv;
+    const int64_t outputs = conv.output_channels, kernel = conv.kernel;
+    if (conv.weight.empty())
+      throw Error("operation '" + op.name + "' of network '" + graph.name +
+                  "' has no float weights; the executor runs imported and fused graphs");
+    parameters.of[op.name] = {to_tensor(conv.weight, {outputs, -1, kernel, kernel}),
+                              to_tensor(conv.bias, {outputs})};
+  }
+  return parameters;
+}
+
+Executor::Executor(const ir::Graph& graph) : Executor(graph, parameters_of(graph)) {}
+
+Executor::Executor(const ir::Graph& graph, Parameters given)
+    : parameters(std::move(given)), graph_(graph) {
+  for (const ir::Output& output : graph.outputs)
+    if (output.variant != ir::Variant::both)
+      throw Error("network '" + graph.name + "' holds two variants; extract one to run it");
+}
+
+std::vector<Tensor> Executor::step(const Tensor& frame, std::vector<Tensor>& states,
+                                   double downsample_ratio) {
+  if (frame.dim() != 4 || frame.size(1) != 3)
+    throw Error("network '" + graph_.name + "' reads frames of shape [N, 3, H, W]");
+  states.resize(graph_.states.size());
+  std::vector<Tensor> values(graph_.tensors.size());
+  const auto store = [&](ir::TensorId id, const Tensor& value) {
+    values[static_cast<size_t>(id)] = hooks.on_store ? hooks.on_store(id, value) : value;
+  };
+  store(graph_.frame, frame);
+  const std::vector<ir::Size> sizes = ir::infer_sizes(
+      graph_, {static_cast<int>(frame.size(2)), static_cast<int>(frame.size(3))}, downsample_ratio);
+  for (size_t i = 0; i < states.size(); ++i) {
+    const ir::TensorId id = graph_.states[i].input;
+    const ir::Size size = sizes[static_cast<size_t>(id)];
+    if (!states[i].defined())
+      states[i] = torch::zeros({frame.size(0), graph_.tensor(id).channels, size.height, size.width},
+                               frame.options());
+    store(id, states[i]);
+  }
+  const std::vector<size_t> last = last_readers(graph_);
+  std::vector<Tensor> inputs;
+  for (size_t i = 0; i < graph_.ops.size(); ++i) {
+    const Op& op = graph_.ops[i];
+    inputs.clear();
+    for (ir::TensorId input : op.inputs) inputs.push_back(values[static_cast<size_t>(input)]);
+    if (op.kind == OpKind::conv) {
+      Tensor residual;
+      if (op.conv.has_residual) {
+        residual = inputs.back();
+        inputs.pop_back();
+      }
+      const Tensor x = inputs.size() == 1 ? inputs[0] : torch::cat(inputs, 1);
+      if (hooks.on_convolution) hooks.on_convolution(op, x);
+      Tensor y = convolve(op, x, parameters.of.at(op.name));
+      if (residual.defined()) y = y + residual;
+      store(op.output, activate(op.activation, y));
+    } else {
+      store(op.output, apply(op, inputs, graph_.tensor(op.output).channels, downsample_ratio));
+    }
+    for (ir::TensorId input : op.inputs)
+      if (last[static_cast<size_t>(input)] == i) values[static_cast<size_t>(input)] = Tensor();
+  }
+  for (size_t i = 0; i < states.size(); ++i)
+    states[i] = values[static_cast<size_t>(graph_.states[i].output)];
+  std::vector<Tensor> outputs;
+  for (const ir::Output& output : graph_.outputs)
+    outputs.push_back(values[static_cast<size_t>(output.tensor)]);
+  return outputs;
+}
+
+}  // namespace mattec::quant
