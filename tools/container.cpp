@@ -7,6 +7,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <vector>
 
 namespace mattec::tools {
 namespace {
@@ -47,6 +49,7 @@ std::string ends_too_late(const std::string& part, uint64_t end, uint64_t file_s
 }
 
 // ISO/IEC 14496-12: boxes of 32-bit size and type; size 1 = 64-bit size follows, 0 = to the end.
+// An index that is not before a box without end is not there at all.
 std::string missing_end_of_mp4(ByteReader& reader) {
   bool has_index = false;
   uint64_t position = 0;
@@ -56,7 +59,6 @@ std::string missing_end_of_mp4(ByteReader& reader) {
     const std::string name(type.begin(), type.end());
     if (size == 1) size = big_endian(reader.at<8>(position + 8));
     has_index = has_index || name == "moov" || name == "moof";
-    if (size == 0) return "";
     if (size < 8) break;
     if (size > reader.size() - position)
       return ends_too_late(name + " box", position + size, reader.size());
@@ -115,6 +117,42 @@ std::string missing_end_of_matroska(ByteReader& reader) {
   return "";
 }
 
+// Chunks of 32-bit length, type, content, checksum; the last one is IEND.
+std::string missing_end_of_png(ByteReader& reader) {
+  uint64_t position = 8;
+  while (position + 12 <= reader.size()) {
+    const std::array<uint8_t, 8> head = reader.at<8>(position);
+    if (std::memcmp(head.data() + 4, "IEND", 4) == 0) return "";
+    position += 12 + (big_endian(head) >> 32);
+  }
+  return "it has no IEND chunk";
+}
+
+// Marker segments with a length, but for coded data after "start of scan", which runs to the next
+// marker (FF with neither a stuffed zero nor a restart behind it). The last marker is FF D9.
+std::string missing_end_of_jpeg(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::vector<uint8_t> bytes((std::istreambuf_iterator<char>(file)),
+                                   std::istreambuf_iterator<char>());
+  bool in_scan = false;
+  for (size_t i = 2; i + 1 < bytes.size();) {
+    const uint8_t next = bytes[i + 1];
+    const bool is_data = bytes[i] != 0xff || next == 0 || (next >= 0xd0 && next <= 0xd7);
+    if (in_scan && is_data) {
+      ++i;
+    } else if (next == 0xd9 || bytes[i] != 0xff) {
+      return "";  // the end, or damage that the decoder will report
+    } else if (next == 0xff) {
+      ++i;  // padding before a marker
+    } else {
+      if (i + 3 >= bytes.size()) break;
+      in_scan = next == 0xda;
+      i += 2 + static_cast<size_t>(bytes[i + 2] << 8 | bytes[i + 3]);
+    }
+  }
+  return "it has no end marker";
+}
+
 }  // namespace
 
 std::string missing_end(const std::string& path) {
@@ -123,6 +161,8 @@ std::string missing_end(const std::string& path) {
   if (std::memcmp(start.data() + 4, "ftyp", 4) == 0) return missing_end_of_mp4(reader);
   if (std::memcmp(start.data(), "RIFF", 4) == 0) return missing_end_of_avi(reader);
   if (std::memcmp(start.data(), "\x1a\x45\xdf\xa3", 4) == 0) return missing_end_of_matroska(reader);
+  if (std::memcmp(start.data(), "\x89PNG", 4) == 0) return missing_end_of_png(reader);
+  if (std::memcmp(start.data(), "\xff\xd8\xff", 3) == 0) return missing_end_of_jpeg(path);
   return "";
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <filesystem>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
@@ -69,6 +70,7 @@ std::vector<int> codecs_for(const std::string& extension) {
 class VideoSink : public FrameSink {
  public:
   VideoSink(const std::string& path, ir::Size size, double rate) : path_(path), staged_(path) {
+    silence_codecs();
     std::error_code error;
     if (fs::is_directory(path, error))
       throw Error(path + ": is a folder; name a video file, or a folder without extension");
@@ -100,7 +102,8 @@ class VideoSink : public FrameSink {
     writer_.release();
     std::error_code error;
     const bool written = fs::exists(staged_.path(), error) && fs::file_size(staged_.path(), error);
-    const std::string missing = written ? missing_end(staged_.path()) : "no data arrived";
+    std::string missing = written ? missing_end(staged_.path()) : "no data arrived";
+    if (missing.empty() && !announces(frames_)) missing = "its frame count is wrong";
     if (!missing.empty())
       throw Error(
           fmt::format("{}: could not be written in full ({}); is the disk full?", path_, missing));
@@ -116,6 +119,15 @@ class VideoSink : public FrameSink {
     } catch (const cv::Exception&) {
       return false;
     }
+  }
+
+  // A container whose header was never completed announces nothing. Matroska keeps times in
+  // milliseconds, so its count is not exact.
+  bool announces(int64_t frames) const {
+    const cv::VideoCapture capture(staged_.path(), cv::CAP_FFMPEG);
+    const double announced = capture.isOpened() ? capture.get(cv::CAP_PROP_FRAME_COUNT) : 0;
+    return std::abs(announced - static_cast<double>(frames)) <=
+           2 + 0.01 * static_cast<double>(frames);
   }
 
   std::string path_;

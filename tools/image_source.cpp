@@ -6,6 +6,7 @@
 #include <opencv2/imgproc.hpp>
 
 #include "ir/error.h"
+#include "tools/container.h"
 #include "tools/interrupt.h"
 #include "tools/opencv_view.h"
 #include "tools/source_kinds.h"
@@ -17,6 +18,7 @@ class ImageSource : public FrameSource {
  public:
   ImageSource(std::vector<std::string> files, const SourceOptions& options)
       : files_(std::move(files)), channels_(options.channels) {
+    silence_codecs();
     expected_frames_ = static_cast<int64_t>(files_.size());
     rate_ = options.rate;
     Image first;
@@ -40,10 +42,12 @@ class ImageSource : public FrameSource {
 
  private:
   void read(const std::string& file, Image& frame) const {
-    const auto mode = channels_ == 1 ? cv::IMREAD_GRAYSCALE : cv::IMREAD_COLOR;
+    const std::string missing = missing_end(file);
+    if (!missing.empty())
+      throw Error(fmt::format("{}: is cut off: {}; copy or render it again", file, missing));
     cv::Mat pixels;
     try {
-      pixels = cv::imread(file, mode);
+      pixels = cv::imread(file, cv::IMREAD_COLOR);
     } catch (const cv::Exception&) {
       pixels.release();  // reported below
     }
@@ -51,10 +55,8 @@ class ImageSource : public FrameSource {
       throw Error(file + ": cannot be read as an image; it is damaged, or not what its name says");
     frame.reset({pixels.rows, pixels.cols}, channels_);
     cv::Mat target = view(frame);
-    if (channels_ == 1)
-      pixels.copyTo(target);
-    else
-      cv::cvtColor(pixels, target, cv::COLOR_BGR2RGB);
+    // Not the decoder's own grey, which depends on the format: this one keeps a grey exactly.
+    cv::cvtColor(pixels, target, channels_ == 1 ? cv::COLOR_BGR2GRAY : cv::COLOR_BGR2RGB);
   }
 
   std::vector<std::string> files_;

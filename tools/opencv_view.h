@@ -16,4 +16,8 @@ inline cv::Mat view(const Image& image) {
                  const_cast<uint8_t*>(image.pixels.data()));
 }
 
+// Decoders and encoders chat on standard error; what matters of it becomes an Error. Called before
+// the first use of one.
+void silence_codecs();
+
 }  // namespace mattec::tools

@@ -18,6 +18,7 @@ namespace {
 class VideoSource : public FrameSource {
  public:
   explicit VideoSource(const std::string& path) : path_(path) {
+    silence_codecs();
     const std::string missing = missing_end(path);
     if (!missing.empty())
       throw Error(

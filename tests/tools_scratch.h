@@ -1,0 +1,99 @@
+// Clips, folders and limits that the tests of tools/ share.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "ir/error.h"
+#include "tools/frame_sink.h"
+#include "tools/image.h"
+
+namespace mattec::tools {
+
+// An empty folder that vanishes with the test.
+class Scratch {
+ public:
+  Scratch() {
+    static int count = 0;
+    path_ = std::filesystem::path(testing::TempDir()) /
+            ("mattec_" + std::to_string(getpid()) + "_" + std::to_string(count++));
+    std::filesystem::create_directories(path_);
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+  std::string path() const { return path_.string(); }
+  // Entries of a folder inside, hidden ones too.
+  size_t entries(const std::string& name = "") const {
+    size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(path_ / name))
+      count += !entry.path().empty();
+    return count;
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline void write_bytes(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+inline std::string read_bytes(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// A smooth picture whose brightness tells the frame number: survives lossy video.
+inline Image picture(ir::Size size, int frame, int channels = 3) {
+  Image image(size, channels);
+  size_t i = 0;
+  for (int y = 0; y < size.height; ++y)
+    for (int x = 0; x < size.width; ++x)
+      for (int c = 0; c < channels; ++c)
+        image.pixels[i++] = static_cast<uint8_t>((frame * 16 + x / 2 + y / 2 + c * 30) % 256);
+  return image;
+}
+
+inline void write_clip(const std::string& path, ir::Size size, int frames, double rate,
+                       int channels = 3) {
+  const std::unique_ptr<FrameSink> sink = open_sink(path, size, rate);
+  for (int i = 0; i < frames; ++i)
+    sink->write(picture(size, i, channels), std::to_string(1000 + i));
+  sink->finish();
+}
+
+template <typename Function>
+std::string error_of(const Function& function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+// While it lives, files cannot grow beyond `bytes`: what a full disk does, without filling one.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit = {bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_ = {};
+};
+
+}  // namespace mattec::tools
