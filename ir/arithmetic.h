@@ -23,7 +23,8 @@ struct EpilogueConstants {
 EpilogueConstants epilogue_constants(Activation activation, float accumulator_scale,
                                      float output_scale, float residual_scale);
 
-// tanh within 5e-4 for every float: x clamped to +-4.2, then the rational minimax approximation
+// tanh within 8.2e-4 for every float (3.7e-4 inside +-4.2, a tenth of the 2^-7 step it is stored
+// in): x clamped to +-4.2, then the rational minimax approximation
 //   s = x * x;  x * (p0 + p1 * s) / (1 + s * (q0 + q1 * s))
 // each operation rounded to float, in the order of the parentheses.
 constexpr float tanh_limit = 4.2F;
@@ -38,8 +39,18 @@ float sigmoid_approximation(float x);
 float convolution_epilogue(Activation activation, const EpilogueConstants& constants, int32_t acc,
                            int32_t residual, bool has_residual);
 
-// Rounds, adds the zero point, clamps to [lowest, highest].
-// nearest_even: clamp after rounding to nearest even. down: max(value, 0), truncated.
+// The integers that an epilogue may leave in one channel of a grid. relu and clamp01 are nothing
+// but these bounds: from the integer of 0 (the zero point), and for clamp01 up to the integer of 1.
+struct Bounds {
+  int32_t lowest = 0;
+  int32_t highest = 0;
+};
+Bounds epilogue_bounds(Activation activation, const Grid& grid, int channel);
+
+// Value on the grid -> stored integer. The clamp comes first, on floats, so that no value can
+// overflow the conversion; with integer bounds that equals clamping after the rounding.
+// nearest_even: rne(min(max(value, lowest - zero_point), highest - zero_point)) + zero_point.
+// down: trunc(min(max(value, 0), highest)); legal with zero point 0 only (verify.h).
 int32_t to_grid(float value, Rounding rounding, int32_t zero_point, int32_t lowest,
                 int32_t highest);
 
@@ -49,8 +60,14 @@ float product_multiplier(float x_scale, float y_scale, float output_scale);
 float requantize_multiplier(float input_scale, float output_scale);
 // global_avg_pool: float(sum of (q - z)) * multiplier; `count` = height * width.
 float pool_multiplier(float input_scale, float output_scale, int64_t count);
-// blend: h + round(float((c - 128) * 256 - h) * z) * multiplier), h in units of 2^-15, c of 2^-7.
+// blend: clamp(h + rne(float(((c - 128) * 256 - h) * z) * multiplier)), h in units of 2^-15, c of
+// 2^-7 around 128. The product stays below 2^24, so its conversion to float is exact.
 float blend_multiplier(float z_scale);
+int32_t blend(int32_t z, int32_t h, int32_t c, float multiplier);
+
+// No multiplier of a legal graph is larger (verify.h): 2^31 times this is far inside binary32, so
+// no infinity and no NaN can arise in an epilogue.
+constexpr float largest_multiplier = 1152921504606846976.0F;  // 2^60
 
 // The halo of a stored tensor that a convolution reads: the integer nearest to the real pad value
 // (0 unless the convolution says otherwise), clamped to the grid.

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "ir/graph.h"
@@ -22,23 +24,27 @@ struct IntegerTensor {
 
 class Interpreter {
  public:
-  // `graph` must be quantized, verified, and of one variant (see extract). Keeps a copy.
-  // Throws Error where the frame size does not fit the graph.
+  // `graph` must be quantized and of one variant (see extract). Keeps a copy. Throws Error where
+  // the graph is not sound or the frame size does not fit it.
   Interpreter(const Graph& graph, Size frame);
 
   // One frame: RGB, 8 bit, [row][column][3], no padding between rows. Updates the states.
   void step(const uint8_t* rgb);
   void reset();  // states to zero, as before the first frame
 
-  // After a step: any tensor of the graph.
+  // After a step: any tensor of the graph. A state's input is what the step read; the next step
+  // replaces it by the state's output.
   const IntegerTensor& tensor(TensorId id) const { return values_[static_cast<size_t>(id)]; }
-  // After a step: the output's bytes, [row][column][channels].
+  // After a step: the output's bytes, [row][column][channels]. Throws Error for an unknown name.
   std::vector<uint8_t> output(const std::string& name) const;
 
  private:
+  struct Prepared;  // repacked weights and epilogue constants
+
   Graph graph_;
-  std::vector<Size> sizes_;
+  std::shared_ptr<const Prepared> prepared_;
   std::vector<IntegerTensor> values_;
+  bool first_ = true;
 };
 
 }  // namespace mattec::ir

@@ -1,0 +1,395 @@
+// The verifier: sound graphs pass, and each single violation is found and named.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "ir/error.h"
+#include "ir/verify.h"
+#include "tests/ir_graphs.h"
+
+namespace mattec::ir {
+namespace {
+
+TEST(Verify, RandomGraphsAreSound) {
+  for (uint32_t seed = 0; seed < 200; ++seed)
+    ASSERT_EQ(violations(test::random_graph(seed)), std::vector<std::string>{}) << "seed " << seed;
+}
+
+// A graph with one of everything, its tensors and operations by number.
+struct Example {
+  Graph graph;
+  size_t stem = 0, depthwise = 0, pool = 0, gate = 0, mul = 0, project = 0, half = 0,
+         requantize = 0, slice = 0, blend = 0, up = 0, decode = 0, fgr = 0;
+  Op& op(size_t index) { return graph.ops[index]; }
+  Convolution& conv(size_t index) { return graph.ops[index].conv; }
+  Grid& grid(TensorId id) { return *graph.tensor(id).grid; }
+  Grid& out(size_t index) { return grid(graph.ops[index].output); }
+};
+
+Example example() {
+  test::GraphMaker make(7);
+  test::GraphMaker::ConvolutionShape shape;
+  const Grid from_zero{8, false, {0.02F}, {0}};
+  const Grid affine{8, false, {0.03F}, {90}};
+  Example made;
+  const auto last = [&] { return make.graph.ops.size() - 1; };
+  shape.kernel = 3;
+  shape.padding = 1;
+  const TensorId stem = make.conv_to({make.graph.frame}, shape, from_zero);
+  make.graph.ops.back().conv.pad_value = {0.5F, 0.5F, 0.5F};
+  made.stem = last();
+  shape.depthwise = true;
+  const TensorId deep = make.conv_to({stem}, shape, from_zero);
+  made.depthwise = last();
+  const TensorId pool = make.op(OpKind::global_avg_pool, {deep}, affine);
+  made.pool = last();
+  shape = {};
+  shape.activation = Activation::hardsigmoid;
+  const TensorId gate = make.conv_to({pool}, shape, test::unit_grid());
+  made.gate = last();
+  const TensorId mul = make.op(OpKind::mul, {deep, gate}, affine);
+  made.mul = last();
+  shape.activation = Activation::none;
+  shape.residual = stem;
+  const TensorId project = make.conv_to({mul}, shape, affine);
+  made.project = last();
+  const TensorId half = make.op(OpKind::avg_pool2, {project}, affine);
+  made.half = last();
+  const TensorId slice = make.slice(half, 2, 4);
+  made.slice = last();
+  const TensorId state = make.recurrent(slice, make.state(4));
+  made.requantize = last();
+  made.blend = last() - 1;
+  const TensorId up = make.op(OpKind::upsample2, {state, project}, make.grid_of(state));
+  made.up = last();
+  shape.residual = no_tensor;
+  shape.activation = Activation::relu;
+  const TensorId decode = make.conv_to({up, project}, shape, from_zero);
+  made.decode = last();
+  make.graph.ops.back().conv.segment_shift = {0, 2};
+  make.outputs(decode);
+  made.fgr = last() - 1;
+  made.graph = make.graph;
+  return made;
+}
+
+const float not_a_number = std::nanf("");
+
+struct Violation {
+  const char* expected;  // the violation that must be reported
+  std::function<void(Example&)> break_it;
+};
+
+void expect_found(const Graph& graph, const char* expected) {
+  const std::vector<std::string> found = violations(graph);
+  bool is_there = false;
+  for (const std::string& violation : found)
+    is_there = is_there || violation.find(expected) != std::string::npos;
+  EXPECT_TRUE(is_there) << "not reported: " << expected
+                        << (found.empty() ? "" : "; reported: " + found[0]);
+}
+
+void run(const std::vector<Violation>& list) {
+  for (const Violation& violation : list) {
+    Example broken = example();
+    violation.break_it(broken);
+    expect_found(broken.graph, violation.expected);
+  }
+}
+
+TEST(Verify, TheExampleIsSound) {
+  EXPECT_EQ(violations(example().graph), std::vector<std::string>{});
+}
+
+TEST(Verify, Structure) {
+  run({
+      {"tensor orphan: nothing makes it",
+       [](Example& e) {
+         const TensorId id = e.graph.add_tensor("orphan", 3);
+         e.graph.tensor(id).grid = test::unit_grid();
+       }},
+      {"frame: tensor -1 does not exist", [](Example& e) { e.graph.frame = no_tensor; }},
+      {"frame: tensor 9999 does not exist", [](Example& e) { e.graph.frame = 9999; }},
+      {"frame: must have 3 channels",
+       [](Example& e) { e.graph.tensor(e.graph.frame).channels = 4; }},
+      {"is made twice", [](Example& e) { e.op(e.mul).output = e.op(e.pool).output; }},
+      {"is made twice", [](Example& e) { e.op(e.mul).output = e.graph.frame; }},
+      {": tensor 700 does not exist", [](Example& e) { e.op(e.mul).output = 700; }},
+      {"input tensor 700 does not exist", [](Example& e) { e.op(e.mul).inputs[0] = 700; }},
+      {"input tensor -5 does not exist", [](Example& e) { e.op(e.mul).inputs[1] = -5; }},
+      {"before it is made", [](Example& e) { e.op(e.stem).inputs[0] = e.op(e.decode).output; }},
+      {"before it is made", [](Example& e) { std::swap(e.op(e.stem), e.op(e.depthwise)); }},
+      {"name is not unique", [](Example& e) { e.graph.tensors[2].name = e.graph.tensors[3].name; }},
+      {"unprintable name", [](Example& e) { e.graph.tensors[2].name = ""; }},
+      {"unprintable name", [](Example& e) { e.graph.tensors[2].name = "a\nb"; }},
+      {"not unique or not legal", [](Example& e) { e.op(e.mul).name = e.op(e.pool).name; }},
+      {"not unique or not legal", [](Example& e) { e.op(e.mul).name = std::string(513, 'x'); }},
+      {"0 channels", [](Example& e) { e.graph.tensors[2].channels = 0; }},
+      {"-8 channels", [](Example& e) { e.graph.tensors[2].channels = -8; }},
+      {"2000000000 channels", [](Example& e) { e.graph.tensors[2].channels = 2000000000; }},
+      {"is not allowed in a graph that is quantized",
+       [](Example& e) { e.op(e.half).kind = OpKind::activation; }},
+      {"is not allowed in a graph that is quantized",
+       [](Example& e) { e.op(e.half).kind = OpKind::downsample; }},
+      {"requantize is not allowed in a graph that is imported",
+       [](Example& e) { e.graph.stage = Stage::imported; }},
+      {"inputs are not what", [](Example& e) { e.op(e.half).inputs.clear(); }},
+      {"inputs are not what",
+       [](Example& e) { e.op(e.half).inputs.push_back(e.op(e.half).inputs[0]); }},
+      {"inputs are not what", [](Example& e) { e.op(e.mul).inputs.pop_back(); }},
+      {"inputs are not what", [](Example& e) { e.op(e.project).inputs.pop_back(); }},
+      {"inputs are not what", [](Example& e) { e.op(e.decode).inputs.clear(); }},
+      {"has no outputs", [](Example& e) { e.graph.outputs.clear(); }},
+      {"output pha: its tensor does not exist",
+       [](Example& e) { e.graph.outputs[1].tensor = 800; }},
+      {"output fgr: name is not unique", [](Example& e) { e.graph.outputs[1].name = "fgr"; }},
+      {"alpha must have 1 channel", [](Example& e) { e.graph.outputs[0].name = "pha"; }},
+      {"foreground must have 3 channels", [](Example& e) { e.graph.outputs[1].name = "fgr"; }},
+      {"its output does not exist", [](Example& e) { e.graph.states[0].output = no_tensor; }},
+      {"not made by an operation", [](Example& e) { e.graph.states[0].output = e.graph.frame; }},
+      {"channels of input and output differ",
+       [](Example& e) { e.graph.states[0].output = e.op(e.half).output; }},
+      {"grids of input and output differ",
+       [](Example& e) { e.graph.states[0].output = e.op(e.requantize).output; }},
+      {"is made twice", [](Example& e) { e.graph.states.push_back(e.graph.states[0]); }},
+  });
+}
+
+TEST(Verify, Attributes) {
+  run({
+      {"kernel must be", [](Example& e) { e.conv(e.stem).kernel = 0; }},
+      {"kernel must be", [](Example& e) { e.conv(e.stem).kernel = 1 << 30; }},
+      {"kernel must be", [](Example& e) { e.conv(e.stem).stride = 0; }},
+      {"kernel must be", [](Example& e) { e.conv(e.stem).padding = -1; }},
+      {"kernel must be", [](Example& e) { e.conv(e.stem).dilation = 0; }},
+      {"output_channels differs", [](Example& e) { e.conv(e.stem).output_channels = 7; }},
+      {"a depthwise conv takes one segment", [](Example& e) { e.conv(e.decode).depthwise = true; }},
+      {"channels of the residual", [](Example& e) { e.op(e.project).inputs[1] = e.graph.frame; }},
+      {"a residual cannot be added before hardswish",
+       [](Example& e) { e.op(e.project).activation = Activation::hardswish; }},
+      {"only a conv has a residual", [](Example& e) { e.conv(e.mul).has_residual = true; }},
+      {"has an activation", [](Example& e) { e.op(e.mul).activation = Activation::relu; }},
+      {"only a conv can round down", [](Example& e) { e.op(e.mul).rounding = Rounding::down; }},
+      {"pad_value", [](Example& e) { e.conv(e.stem).pad_value.pop_back(); }},
+      {"pad_value", [](Example& e) { e.conv(e.stem).pad_value[1] = not_a_number; }},
+      {"channels of", [](Example& e) { e.op(e.mul).inputs[1] = e.graph.frame; }},
+      {"are not in its input", [](Example& e) { e.op(e.slice).first_channel = 5; }},
+      {"are not in its input", [](Example& e) { e.op(e.slice).first_channel = -1; }},
+      {"are not in its input", [](Example& e) { e.op(e.slice).first_channel = 2147483647; }},
+  });
+}
+
+TEST(Verify, Grids) {
+  run({
+      {"has no grid", [](Example& e) { e.graph.tensors[3].grid.reset(); }},
+      {"a grid must be u4, u8 or s16", [](Example& e) { e.out(e.mul).bits = 16; }},
+      {"a grid must be u4, u8 or s16", [](Example& e) { e.out(e.mul).bits = 0; }},
+      {"a grid must be u4, u8 or s16", [](Example& e) { e.out(e.mul).is_signed = true; }},
+      {"one scale and zero point", [](Example& e) { e.out(e.mul).scale.clear(); }},
+      {"one scale and zero point",
+       [](Example& e) {
+         e.out(e.mul).scale = {1, 1, 1};
+       }},
+      {"one scale and zero point",
+       [](Example& e) {
+         e.out(e.mul).zero_point = {1, 1};
+       }},
+      {"positive, normal", [](Example& e) { e.out(e.mul).scale = {0}; }},
+      {"positive, normal", [](Example& e) { e.out(e.mul).scale = {-1}; }},
+      {"positive, normal", [](Example& e) { e.out(e.mul).scale = {not_a_number}; }},
+      {"positive, normal", [](Example& e) { e.out(e.mul).scale = {INFINITY}; }},
+      {"positive, normal", [](Example& e) { e.out(e.mul).scale = {1e-40F}; }},
+      {"is not on its grid", [](Example& e) { e.out(e.mul).zero_point = {256}; }},
+      {"is not on its grid", [](Example& e) { e.out(e.mul).zero_point = {-1}; }},
+      {"the 16-bit grid must have scale 2^-15",
+       [](Example& e) { e.grid(e.graph.states[0].input).scale = {1e-4F}; }},
+      {"frame: its grid", [](Example& e) { e.grid(e.graph.frame).scale = {1.0F / 256}; }},
+      {"its grid must be u8, scale 1/255", [](Example& e) { e.out(e.fgr).scale = {1.0F / 256}; }},
+      {"its grid must have 8 bits", [](Example& e) { e.out(e.fgr).bits = 4; }},
+      {"its grid must be its input's", [](Example& e) { e.out(e.half).zero_point = {91}; }},
+      {"its grid must be its input's", [](Example& e) { e.out(e.up).scale = {0.01F}; }},
+      {"its grid must be that of the channels", [](Example& e) { e.out(e.slice).scale = {0.01F}; }},
+      {"on a 16-bit grid; requantize it",
+       [](Example& e) {
+         e.op(e.up).inputs[0] = e.op(e.blend).output;
+         e.out(e.up) = test::state_grid();
+       }},
+      {"cannot write a 16-bit grid", [](Example& e) { e.out(e.project) = test::state_grid(); }},
+      {"rounding down needs zero point 0",
+       [](Example& e) { e.op(e.project).rounding = Rounding::down; }},
+      {"z must be u8", [](Example& e) { e.op(e.blend).inputs[0] = e.op(e.slice).output; }},
+      {"h and the output must be s16",
+       [](Example& e) { e.op(e.blend).inputs[1] = e.op(e.slice).output; }},
+      {"c must be u8", [](Example& e) { e.op(e.blend).inputs[2] = e.op(e.slice).output; }},
+  });
+}
+
+TEST(Verify, Integers) {
+  run({
+      {"must have 4 or 8 bits", [](Example& e) { e.conv(e.stem).weight_bits = 5; }},
+      {"integer weights", [](Example& e) { e.conv(e.stem).quantized_weight.pop_back(); }},
+      {"integer weights", [](Example& e) { e.conv(e.stem).quantized_bias.push_back(0); }},
+      {"integer weights", [](Example& e) { e.conv(e.stem).accumulator_scale.clear(); }},
+      {"integer weights",
+       [](Example& e) {
+         e.conv(e.stem).segment_shift = {0, 0};
+       }},
+      {"does not fit 4 bits",
+       [](Example& e) {
+         e.conv(e.stem).weight_bits = 4;
+         e.conv(e.stem).quantized_weight[3] = 8;
+       }},
+      {"accumulator scales", [](Example& e) { e.conv(e.stem).accumulator_scale[1] = 0; }},
+      {"accumulator scales",
+       [](Example& e) { e.conv(e.stem).accumulator_scale[1] = not_a_number; }},
+      {"segment shifts",
+       [](Example& e) {
+         e.conv(e.decode).segment_shift = {1, 2};
+       }},
+      {"segment shifts",
+       [](Example& e) {
+         e.conv(e.decode).segment_shift = {0, 16};
+       }},
+      {"segment shifts",
+       [](Example& e) {
+         e.conv(e.decode).segment_shift = {0, -1};
+       }},
+      {"channel 1: the ratio of its scales",
+       [](Example& e) { e.conv(e.stem).accumulator_scale[1] = 1e30F; }},
+      {"channel 0: the ratio of its scales", [](Example& e) { e.out(e.mul).scale = {1e-30F}; }},
+      {"channel 0: the ratio of its scales", [](Example& e) { e.out(e.pool).scale = {1e-30F}; }},
+      {"channel 0: the ratio of its scales", [](Example& e) { e.out(e.gate).scale = {1e-30F}; }},
+  });
+}
+
+// One input channel of u8 with zero point z, weight 127, one tap: |acc| <= |bias| + 127 * max(z,
+// 255 - z).
+Example one_weight(int zero_point, int weight, int64_t bias) {
+  Example made = example();
+  Convolution& conv = made.conv(made.project);
+  for (size_t i = 0; i < conv.quantized_weight.size(); ++i)
+    conv.quantized_weight[i] =
+        i == 8 ? static_cast<int8_t>(weight) : int8_t{0};  // channel 1, input 0
+  conv.weight_bits = 8;
+  made.out(made.mul).zero_point = {zero_point};
+  conv.quantized_bias.assign(conv.quantized_bias.size(), 0);
+  conv.quantized_bias[1] = static_cast<int32_t>(bias);
+  return made;
+}
+
+TEST(Verify, AccumulatorBoundIsExact) {
+  const int64_t top = 2147483647;
+  const char* expected = "the accumulator of channel 1 can leave 32 bits";
+  // z = 0: both forms are |bias| + 127 * 255.
+  EXPECT_EQ(violations(one_weight(0, 127, top - 127 * 255).graph), std::vector<std::string>{});
+  expect_found(one_weight(0, 127, top - 127 * 255 + 1).graph, expected);
+  expect_found(one_weight(0, -127, -(top - 127 * 255 + 1)).graph, expected);
+  // z = 255, negative bias: the kernels' form is |bias - 127 * 255| + 127 * 255, the tighter one.
+  EXPECT_EQ(violations(one_weight(255, 127, -(top - 2 * 127 * 255)).graph),
+            std::vector<std::string>{});
+  expect_found(one_weight(255, 127, -(top - 2 * 127 * 255 + 1)).graph, expected);
+  // z = 255, positive bias: folding helps; the definition's form |bias| + 127 * 255 is tighter.
+  EXPECT_EQ(violations(one_weight(255, 127, top - 127 * 255).graph), std::vector<std::string>{});
+  expect_found(one_weight(255, 127, top - 127 * 255 + 1).graph, expected);
+  expect_found(one_weight(0, 1, -2147483648LL).graph, expected);
+}
+
+TEST(Verify, AccumulatorBoundCountsTheShift) {
+  Example made = example();
+  Convolution& conv = made.conv(made.decode);
+  conv.quantized_weight.assign(conv.quantized_weight.size(), 0);
+  conv.quantized_weight.back() = 127;  // last output channel, last segment: grid u8, zero point 90
+  conv.weight_bits = 8;
+  conv.segment_shift = {0, 15};
+  const int64_t reach = (int64_t{127} * 165) << 15;
+  conv.quantized_bias.assign(conv.quantized_bias.size(), 0);
+  conv.quantized_bias.back() = static_cast<int32_t>(2147483647 - reach);
+  EXPECT_EQ(violations(made.graph), std::vector<std::string>{});
+  ++conv.quantized_bias.back();
+  expect_found(made.graph, "can leave 32 bits");
+}
+
+Op op_of(OpKind kind, std::string name, std::vector<TensorId> inputs) {
+  Op op;
+  op.kind = kind;
+  op.name = std::move(name);
+  op.inputs = std::move(inputs);
+  return op;
+}
+
+struct Float {
+  Graph graph;
+  Op& op(size_t index) { return graph.ops[index]; }
+};
+
+Float float_example() {
+  Float made;
+  Graph& graph = made.graph;
+  graph.frame = graph.add_tensor("frame", 3);
+  Op conv = op_of(OpKind::conv, "conv", {graph.frame});
+  conv.conv.output_channels = 2;
+  conv.conv.weight.assign(6, 0.5F);
+  conv.conv.bias.assign(2, 0.5F);
+  TensorId x = graph.add_op(conv, 2);
+  Op norm = op_of(OpKind::batch_norm, "norm", {x});
+  norm.mean = norm.variance = norm.gamma = norm.beta = {1, 2};
+  x = graph.add_op(norm, 2);
+  Op shift = op_of(OpKind::scale_shift, "shift", {x});
+  shift.factor = {2};
+  shift.offset = {1, 2};
+  x = graph.add_op(shift, 2);
+  Op relu = op_of(OpKind::activation, "relu", {x});
+  relu.activation = Activation::relu;
+  x = graph.add_op(relu, 2);
+  x = graph.add_op(op_of(OpKind::concat, "concat", {x, graph.frame}), 5);
+  x = graph.add_op(op_of(OpKind::channel_mean, "mean", {x}), 1);
+  x = graph.add_op(op_of(OpKind::resize_to, "resize", {x, graph.frame}), 1);
+  graph.outputs = {{"pha", x, Variant::both}};
+  return made;
+}
+
+TEST(Verify, FloatGraphs) {
+  EXPECT_EQ(violations(float_example().graph), std::vector<std::string>{});
+  const std::vector<std::pair<const char*, std::function<void(Float&)>>> list = {
+      {"5 weights instead of 6", [](Float& f) { f.op(0).conv.weight.pop_back(); }},
+      {"1 biases instead of 2", [](Float& f) { f.op(0).conv.bias.pop_back(); }},
+      {"not finite", [](Float& f) { f.op(0).conv.weight[2] = not_a_number; }},
+      {"not finite", [](Float& f) { f.op(0).conv.bias[1] = INFINITY; }},
+      {"mean, variance, gamma and beta", [](Float& f) { f.op(1).gamma.pop_back(); }},
+      {"mean, variance, gamma and beta", [](Float& f) { f.op(1).beta[0] = not_a_number; }},
+      {"variance + epsilon", [](Float& f) { f.op(1).variance[0] = -1; }},
+      {"factor and offset must",
+       [](Float& f) {
+         f.op(2).factor = {1, 2, 3};
+       }},
+      {"factor and offset must", [](Float& f) { f.op(2).offset.clear(); }},
+      {"factor or offset is not finite", [](Float& f) { f.op(2).offset[0] = INFINITY; }},
+      {"activation without a function", [](Float& f) { f.op(3).activation = Activation::none; }},
+      {"do not add up", [](Float& f) { f.op(4).inputs.pop_back(); }},
+      {"must have 1 output channel", [](Float& f) { f.graph.tensor(f.op(5).output).channels = 2; }},
+      {"channels of input and output differ", [](Float& f) { f.op(6).inputs[0] = f.op(4).output; }},
+      {"is not allowed in a graph that is fused", [](Float& f) { f.graph.stage = Stage::fused; }},
+  };
+  for (const auto& [expected, break_it] : list) {
+    Float broken = float_example();
+    break_it(broken);
+    expect_found(broken.graph, expected);
+  }
+}
+
+TEST(Verify, ThrowsTheFirstViolation) {
+  Float broken = float_example();
+  broken.op(0).conv.weight.pop_back();
+  broken.op(2).offset.clear();
+  try {
+    verify(broken.graph, "net.mattec");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "net.mattec: operation conv: 5 weights instead of 6 (and 1 more)");
+  }
+  EXPECT_NO_THROW(verify(float_example().graph, "net.mattec"));
+}
+
+}  // namespace
+}  // namespace mattec::ir
