@@ -1,0 +1,237 @@
+// The container: what is written comes back, damaged files give one clear error, failed writes
+// leave nothing.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "ir/error.h"
+#include "ir/safetensors.h"
+
+namespace mattec::ir {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Safetensors : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "mattec_safetensors_XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string path(const std::string& name = "a.safetensors") const { return folder_ / name; }
+  std::string put(const std::string& bytes) const {
+    std::ofstream(path(), std::ios::binary) << bytes;
+    return path();
+  }
+  // A file whose header length fits.
+  std::string put(const std::string& header, const std::string& data) const {
+    const uint64_t length = header.size();
+    std::string bytes(8, '\0');
+    std::memcpy(bytes.data(), &length, 8);
+    return put(bytes + header + data);
+  }
+  std::string bytes_of(const std::string& file) const {
+    std::ifstream stream(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+  }
+  std::string error_of_reading(const std::string& file) const {
+    try {
+      read_safetensors(file);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+  size_t files() const {
+    size_t count = 0;
+    for ([[maybe_unused]] const auto& each : fs::directory_iterator(folder_)) ++count;
+    return count;
+  }
+
+  fs::path folder_;
+};
+
+Container example() {
+  Container container;
+  container.metadata = {{"format", "test"}, {"text", "line\n\"quoted\" \xc3\xa9"}};
+  container.arrays["c.bytes"] = Array::of(std::vector<int8_t>{-128, 0, 127}, {3});
+  container.arrays["b.floats"] = Array::of(std::vector<float>{1.5F, -0.0F, 3e38F, 1e-45F}, {2, 2});
+  container.arrays["a.integers"] =
+      Array::of(std::vector<int32_t>{-2147483647 - 1, 2147483647}, {2, 1});
+  container.arrays["empty"] = Array::of(std::vector<float>{}, {0, 7});
+  container.arrays["scalar"] = Array::of(std::vector<float>{2.5F}, {});
+  return container;
+}
+
+TEST_F(Safetensors, RoundTrip) {
+  const Container written = example();
+  write_safetensors(written, path());
+  const Container read = read_safetensors(path());
+  EXPECT_EQ(read.metadata, written.metadata);
+  ASSERT_EQ(read.arrays.size(), written.arrays.size());
+  for (const auto& [name, array] : written.arrays) {
+    EXPECT_EQ(read.arrays.at(name).type, array.type);
+    EXPECT_EQ(read.arrays.at(name).shape, array.shape);
+    EXPECT_EQ(read.arrays.at(name).bytes, array.bytes);
+  }
+  EXPECT_EQ(read.arrays.at("a.integers").integers("x")[0], -2147483647 - 1);
+  EXPECT_EQ(read.arrays.at("b.floats").floats("x")[2], 3e38F);
+  EXPECT_EQ(read.arrays.at("c.bytes").bytes_signed("x"), (std::vector<int8_t>{-128, 0, 127}));
+  EXPECT_EQ(files(), 1U);
+}
+
+TEST_F(Safetensors, SameContentSameBytesAndAligned) {
+  write_safetensors(example(), path("a"));
+  write_safetensors(example(), path("b"));
+  const std::string bytes = bytes_of(path("a"));
+  EXPECT_EQ(bytes, bytes_of(path("b")));
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), 8);
+  EXPECT_EQ(length % 8, 0U);
+  // Floats and integers come before the three bytes that would misalign them.
+  EXPECT_EQ(bytes.substr(bytes.size() - 3), std::string("\x80\x00\x7f", 3));
+}
+
+TEST_F(Safetensors, EmptyContainer) {
+  write_safetensors({}, path());
+  EXPECT_TRUE(read_safetensors(path()).arrays.empty());
+}
+
+TEST_F(Safetensors, WrongTypeNamesThePlace) {
+  try {
+    example().arrays.at("c.bytes").floats("net.mattec: array c.bytes");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "net.mattec: array c.bytes: its type is I8 instead of F32");
+  }
+}
+
+TEST_F(Safetensors, EveryTruncationIsAnError) {
+  write_safetensors(example(), path());
+  const std::string whole = bytes_of(path());
+  for (size_t size = 0; size < whole.size(); ++size) {
+    const std::string error = error_of_reading(put(whole.substr(0, size)));
+    ASSERT_EQ(error.find(path() + ": "), 0U) << "cut to " << size << " bytes: " << error;
+  }
+  EXPECT_NE(error_of_reading(put(whole + "x")), "");
+}
+
+TEST_F(Safetensors, BitFlipsNeverCrash) {
+  write_safetensors(example(), path());
+  const std::string whole = bytes_of(path());
+  for (size_t bit = 0; bit < whole.size() * 8; ++bit) {
+    std::string damaged = whole;
+    damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+    const std::string error = error_of_reading(put(damaged));  // an Error, or other values
+    ASSERT_TRUE(error.empty() || error.find(path() + ": ") == 0) << error;
+  }
+}
+
+TEST_F(Safetensors, HostileHeaders) {
+  const char* const headers[] = {
+      "",
+      "[]",
+      "{",
+      "{}x",
+      "{\"a\":1}",
+      "{\"a\":{}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4.0]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[1,5]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":1,\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":4,\"shape\":[1],\"data_offsets\":[0,4]}}",
+      // 2^62 elements of 4 bytes: the product wraps to 0
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[2147483648,2147483648,4],\"data_offsets\":[0,0]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[18446744073709551615],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[18446744073709551612,4]}}",
+      // the same bytes twice
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+      "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"__metadata__\":{\"a\":1},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"__metadata__\":[],\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"\xff\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+  };
+  for (const char* header : headers)
+    EXPECT_EQ(error_of_reading(put(header, "abcd")).find(path() + ": "), 0U) << header;
+  const std::string deep(100000, '[');
+  EXPECT_NE(error_of_reading(put("{\"a\":" + deep, "abcd")), "");
+  EXPECT_NE(error_of_reading(put(std::string("\xff\xff\xff\xff\xff\xff\xff\xff{}", 10))), "");
+  EXPECT_NE(error_of_reading(put(std::string("\xf8\xff\xff\xff\xff\xff\xff\xff{}", 10))), "");
+}
+
+TEST_F(Safetensors, UnreadablePaths) {
+  EXPECT_NE(error_of_reading(path("missing")).find("cannot open"), std::string::npos);
+  EXPECT_NE(error_of_reading(folder_.string()).find("regular file"), std::string::npos);
+}
+
+class WriteFile : public Safetensors {
+ protected:
+  std::string error_of_writing(const std::string& file, const std::string& bytes) const {
+    try {
+      write_file_atomically(file, bytes.data(), bytes.size());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+};
+
+TEST_F(WriteFile, ReplacesAndFollowsLinks) {
+  EXPECT_EQ(error_of_writing(path("real"), "one"), "");
+  fs::create_symlink("real", path("link"));
+  EXPECT_EQ(error_of_writing(path("link"), "two"), "");
+  EXPECT_TRUE(fs::is_symlink(path("link")));
+  EXPECT_EQ(bytes_of(path("real")), "two");
+  EXPECT_EQ(files(), 2U);
+  const mode_t mask = umask(0);
+  umask(mask);
+  EXPECT_EQ(static_cast<mode_t>(fs::status(path("real")).permissions()), 0666 & ~mask);
+}
+
+TEST_F(WriteFile, RefusesWhatIsNoFile) {
+  EXPECT_NE(error_of_writing(path("no/such/folder"), "x").find("make its folder"),
+            std::string::npos);
+  EXPECT_NE(error_of_writing(folder_.string(), "x").find("not a regular file"), std::string::npos);
+  EXPECT_NE(error_of_writing("/dev/full", "x").find("not a regular file"), std::string::npos);
+  EXPECT_TRUE(fs::is_character_file("/dev/full"));
+  fs::create_symlink("/dev/full", path("link"));
+  EXPECT_NE(error_of_writing(path("link"), "x").find("not a regular file"), std::string::npos);
+}
+
+// What a full disk does, by way of a limit on file sizes: the old file stays, nothing is added.
+TEST_F(WriteFile, AFailedWriteLeavesNothing) {
+  EXPECT_EQ(error_of_writing(path("a"), "old"), "");
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+  const rlimit small{4096, limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string error = error_of_writing(path("a"), std::string(100000, 'x'));
+  const std::string fresh = error_of_writing(path("b"), std::string(100000, 'x'));
+  setrlimit(RLIMIT_FSIZE, &limit);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(error.find(path("a") + ": cannot write: "), 0U) << error;
+  EXPECT_NE(error.find("free some space"), std::string::npos) << error;
+  EXPECT_NE(fresh, "");
+  EXPECT_EQ(bytes_of(path("a")), "old");
+  EXPECT_EQ(files(), 1U);
+}
+
+}  // namespace
+}  // namespace mattec::ir
