@@ -8,7 +8,7 @@
 
 namespace {
 
-constexpr int width = 512, height = 288;
+constexpr int64_t width = 512, height = 288;
 
 int no_kernel(void** arguments) {
   benchmark::DoNotOptimize(arguments);
@@ -77,15 +77,15 @@ struct Plan {
   int64_t used = 0;
 };
 
-std::vector<uint8_t> pixels(static_cast<size_t>(4) * width * height, 100);
-const mattec_image plain_frame = {pixels.data(), width, height, ptrdiff_t{3} * width, MATTEC_RGB};
+std::vector<uint8_t> pixels(4 * width * height, 100);
+const mattec_image plain_frame = {pixels.data(), width, height, 3 * width, MATTEC_RGB};
 
 mattec_image image_of(mattec_format format, std::vector<uint8_t>& memory) {
   const int bytes = format == MATTEC_GRAY                            ? 1
                     : format == MATTEC_RGBA || format == MATTEC_BGRA ? 4
                                                                      : 3;
-  memory.resize(static_cast<size_t>(4) * width * height);
-  return {memory.data(), width, height, ptrdiff_t{1} * bytes * width, format};
+  memory.resize(4 * width * height);
+  return {memory.data(), width, height, bytes * width, format};
 }
 
 void frame_in(benchmark::State& state) {
@@ -94,7 +94,7 @@ void frame_in(benchmark::State& state) {
   mattec_session* session = plan.start(no_kernel, 1, 1);
   const mattec_image frame = image_of(static_cast<mattec_format>(state.range(0)), pixels);
   const mattec_outputs outputs = {};
-  for (auto _ : state) mattec_step(session, &frame, nullptr, &outputs);
+  while (state.KeepRunning()) mattec_step(session, &frame, nullptr, &outputs);
 }
 BENCHMARK(frame_in)->DenseRange(MATTEC_RGB, MATTEC_BGRA)->Unit(benchmark::kMicrosecond);
 
@@ -103,7 +103,7 @@ void alpha_out(benchmark::State& state) {
   mattec_session* session = plan.start(no_kernel, 1, 1);
   std::vector<uint8_t> alpha;
   const mattec_outputs outputs = {image_of(MATTEC_GRAY, alpha), {}};
-  for (auto _ : state) mattec_step(session, &plain_frame, nullptr, &outputs);
+  while (state.KeepRunning()) mattec_step(session, &plain_frame, nullptr, &outputs);
 }
 BENCHMARK(alpha_out)->Unit(benchmark::kMicrosecond);
 
@@ -112,7 +112,7 @@ void foreground_out(benchmark::State& state) {
   mattec_session* session = plan.start(no_kernel, 1, 1);
   std::vector<uint8_t> memory;
   const mattec_outputs outputs = {{}, image_of(static_cast<mattec_format>(state.range(0)), memory)};
-  for (auto _ : state) mattec_step(session, &plain_frame, nullptr, &outputs);
+  while (state.KeepRunning()) mattec_step(session, &plain_frame, nullptr, &outputs);
 }
 BENCHMARK(foreground_out)->DenseRange(MATTEC_RGB, MATTEC_BGRA)->Unit(benchmark::kMicrosecond);
 
@@ -141,7 +141,7 @@ void halos_of_a_frame(benchmark::State& state) {
           plan.tensor(width / group.shrink, height / group.shrink, channels, group.halo));
   mattec_session* session = plan.start(no_kernel, 8, 1);
   const mattec_outputs outputs = {};
-  for (auto _ : state) mattec_step(session, &plain_frame, nullptr, &outputs);
+  while (state.KeepRunning()) mattec_step(session, &plain_frame, nullptr, &outputs);
 }
 BENCHMARK(halos_of_a_frame)->Unit(benchmark::kMicrosecond);
 
@@ -152,7 +152,7 @@ void hundred_regions(benchmark::State& state) {
   mattec_session* session =
       plan.start(state.range(1) ? busy_kernel : no_kernel, 1, static_cast<int>(state.range(0)));
   const mattec_outputs outputs = {};
-  for (auto _ : state) mattec_step(session, &plain_frame, nullptr, &outputs);
+  while (state.KeepRunning()) mattec_step(session, &plain_frame, nullptr, &outputs);
   mattec_close(session);
 }
 BENCHMARK(hundred_regions)

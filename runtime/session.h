@@ -17,7 +17,7 @@
 enum { MATTEC_MAX_THREADS = 64, MATTEC_CACHE_LINE = 64 };
 
 /* One parallel region at a time. Every counter that threads hammer has a cache line of its own. */
-struct pool {
+struct pool {  // NOLINT(clang-analyzer-optin.performance.Padding)
   _Alignas(MATTEC_CACHE_LINE) atomic_int unclaimed;  /* tasks nobody has taken yet */
   _Alignas(MATTEC_CACHE_LINE) atomic_int unfinished; /* tasks not yet done, taken or not */
   _Alignas(MATTEC_CACHE_LINE) atomic_int sleepers;   /* workers asleep; changed under mutex */

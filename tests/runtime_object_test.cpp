@@ -28,7 +28,8 @@ std::string object_text() {
 
 // "T name" lines of `nm`, without values.
 std::set<std::string> symbols(const std::string& file, const std::string& options) {
-  const std::string command = std::string(MATTEC_NM) + " --format=posix " + options + " " + file;
+  std::string command = MATTEC_NM " --format=posix ";
+  command.append(options).append(" ").append(file);
   std::FILE* pipe = popen(command.c_str(), "r");
   EXPECT_NE(pipe, nullptr);
   std::set<std::string> found;
@@ -37,7 +38,7 @@ std::set<std::string> symbols(const std::string& file, const std::string& option
     std::istringstream words(line);
     std::string name, type;
     words >> name >> type;
-    found.insert(type + " " + name);
+    found.insert(type.append(" ").append(name));
   }
   EXPECT_EQ(pclose(pipe), 0) << command;
   return found;

@@ -20,6 +20,7 @@ namespace {
 std::atomic<int> created{0}, joined{0}, creations_left{1000000};
 }
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
 extern "C" {
 int __real_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*main)(void*),
                           void* argument);
@@ -36,6 +37,7 @@ int __wrap_pthread_join(pthread_t thread, void** result) {
   return __real_pthread_join(thread, result);
 }
 }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace mattec::test {
 namespace {
@@ -197,6 +199,7 @@ constexpr unsigned hostile = 0x1F80 | flush_to_zero | subnormals_are_zero | roun
 
 void hostile_threads(void*, int32_t count, mattec_task task, void* context) {
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<size_t>(count));
   for (int32_t i = 0; i < count; ++i) {
     threads.emplace_back([=] {
       _mm_setcsr(hostile);
