@@ -46,7 +46,8 @@ std::vector<uint8_t> read_file(const std::string& path) {
 // Reads one header; `fail` names the file.
 class Reader {
  public:
-  explicit Reader(const std::string& path) : path_(path), data_(read_file(path)) {}
+  Reader(std::string path, std::vector<uint8_t> data)
+      : path_(std::move(path)), data_(std::move(data)) {}
 
   Container read() {
     const json header = parse_header();
@@ -193,7 +194,11 @@ std::vector<int8_t> Array::bytes_signed(const std::string& where) const {
   return values_of<int8_t>(*this, "I8", where);
 }
 
-Container read_safetensors(const std::string& path) { return Reader(path).read(); }
+Container read_safetensors(const std::string& path) { return Reader(path, read_file(path)).read(); }
+
+Container parse_safetensors(std::vector<uint8_t> file, const std::string& name) {
+  return Reader(name, std::move(file)).read();
+}
 
 void write_safetensors(const Container& container, const std::string& path) {
   // Widest elements first, as the format's own writer does: every array is aligned to its type.

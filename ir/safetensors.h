@@ -29,6 +29,8 @@ struct Container {
 };
 
 Container read_safetensors(const std::string& path);
+// The same from memory; `name` stands for the path in messages.
+Container parse_safetensors(std::vector<uint8_t> file, const std::string& name);
 // Same content gives the same bytes. Written beside and renamed.
 void write_safetensors(const Container& container, const std::string& path);
 

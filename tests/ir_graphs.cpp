@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace mattec::test {
 
@@ -52,7 +53,7 @@ TensorId GraphMaker::conv(const std::vector<TensorId>& segments, const Convoluti
 }
 
 TensorId GraphMaker::conv_to(const std::vector<TensorId>& segments, const ConvolutionShape& shape,
-                             const Grid& out) {
+                             Grid out) {
   ir::Op made;
   made.kind = OpKind::conv;
   made.name = fresh("conv");
@@ -101,17 +102,17 @@ TensorId GraphMaker::conv_to(const std::vector<TensorId>& segments, const Convol
     conv.quantized_bias.push_back(static_cast<int32_t>(deviation * real(-1.0F, 1.0F)));
   }
   const TensorId id = graph.add_op(made, shape.output_channels);
-  graph.tensor(id).grid = out;
+  graph.tensor(id).grid = std::move(out);
   return id;
 }
 
-TensorId GraphMaker::op(OpKind kind, const std::vector<TensorId>& inputs, const Grid& out) {
+TensorId GraphMaker::op(OpKind kind, const std::vector<TensorId>& inputs, Grid out) {
   ir::Op made;
   made.kind = kind;
   made.name = fresh(ir::name_of(kind));
   made.inputs = inputs;
   const TensorId id = graph.add_op(made, channels_of(inputs[0]));
-  graph.tensor(id).grid = out;
+  graph.tensor(id).grid = std::move(out);
   return id;
 }
 
@@ -130,7 +131,7 @@ TensorId GraphMaker::slice(TensorId input, int first_channel, int channels) {
   made.inputs = {input};
   made.first_channel = first_channel;
   const TensorId id = graph.add_op(made, channels);
-  graph.tensor(id).grid = out;
+  graph.tensor(id).grid = std::move(out);
   return id;
 }
 
