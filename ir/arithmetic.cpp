@@ -80,7 +80,7 @@ int32_t to_grid(float value, Rounding rounding, int32_t zero_point, int32_t lowe
     return static_cast<int32_t>(clamp(value, 0.0F, static_cast<float>(highest)));
   const float inside = clamp(value, static_cast<float>(lowest - zero_point),
                              static_cast<float>(highest - zero_point));
-  return static_cast<int32_t>(std::nearbyint(inside)) + zero_point;
+  return static_cast<int32_t>(std::rint(inside)) + zero_point;
 }
 
 float product_multiplier(float x_scale, float y_scale, float output_scale) {
@@ -101,13 +101,13 @@ float blend_multiplier(float z_scale) { return z_scale; }
 int32_t blend(int32_t z, int32_t h, int32_t c, float multiplier) {
   const int32_t difference = (c - 128) * 256 - h;
   const float change = static_cast<float>(difference * z) * multiplier;
-  const int32_t sum = h + static_cast<int32_t>(std::nearbyint(change));
+  const int32_t sum = h + static_cast<int32_t>(std::rint(change));
   return sum < -32768 ? -32768 : sum > 32767 ? 32767 : sum;
 }
 
 int32_t halo_value(const Grid& grid, int channel, float pad_value) {
   const int32_t zero_point = grid.zero_point_of(channel);
-  const double steps = std::nearbyint(static_cast<double>(pad_value) / grid.scale_of(channel));
+  const double steps = std::rint(static_cast<double>(pad_value) / grid.scale_of(channel));
   const double q = steps + zero_point;
   if (!(q > grid.lowest())) return grid.lowest();
   return q < grid.highest() ? static_cast<int32_t>(q) : grid.highest();

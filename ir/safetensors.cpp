@@ -101,6 +101,8 @@ class Reader {
     begin_ = length_bytes + length;
     const uint8_t* text = data_.data() + length_bytes;
     if (length == 0 || text[0] != '{') fail("header", "does not start with {");
+    // The parser would take a zero byte for the end.
+    if (std::memchr(text, 0, length) != nullptr) fail("header", "contains a zero byte");
     json header = json::parse(text, text + length, nullptr, false);
     if (header.is_discarded() || !header.is_object()) fail("header", "is not a JSON object");
     return header;

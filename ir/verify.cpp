@@ -100,7 +100,7 @@ class Verifier {
       if (!sound)
         complain(place, std::to_string(tensor.channels) + " channels, must be 1 to " +
                             std::to_string(most_channels));
-      if (graph_.stage == Stage::quantized && sound)
+      if (sound && (graph_.stage == Stage::quantized || tensor.grid))
         sound = check_grid(tensor, [&](const std::string& what) { complain(place, what); });
       sound_.push_back(sound);
     }
