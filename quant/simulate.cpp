@@ -1,6 +1,6 @@
 #include "quant/simulate.h"
 
-#include <utility>
+#include <vector>
 
 #include "quant/weights.h"
 
@@ -22,32 +22,42 @@ Parameters real_parameters(const ir::Graph& quantized) {
   return parameters;
 }
 
-}  // namespace
+// How the integer engine rounds a stored tensor (docs/numerics.md).
+enum class Step { none, nearest_even, half_up, down };
 
-torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid,
-                            ir::Rounding rounding) {
+Step step_of(const ir::Op& op) {
+  if (op.kind == ir::OpKind::slice) return Step::none;  // a view
+  if (op.kind == ir::OpKind::avg_pool2 || op.kind == ir::OpKind::upsample2) return Step::half_up;
+  return op.rounding == ir::Rounding::down ? Step::down : Step::nearest_even;
+}
+
+// [N][C][H][W] rounded to the grid and clamped to its ends, as real values.
+torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid, Step step) {
   const torch::Tensor scale = per_channel(torch::tensor(grid.scale));
   const torch::Tensor zero = per_channel(torch::tensor(grid.zero_point).to(torch::kFloat));
   torch::Tensor q = value / scale;
-  // A value that is exactly on the grid must not fall to the step below by float error.
-  q = rounding == ir::Rounding::down ? torch::floor(q + 1e-4) : torch::round(q);
+  // Ties and exact grid values must not fall to the step below by float error.
+  const double tie = 1e-4;
+  if (step == Step::down)
+    q = torch::floor(q + tie);
+  else if (step == Step::half_up)
+    q = torch::floor(q + (0.5 + tie));
+  else
+    q = torch::round(q);
   q = torch::clamp(q + zero, grid.lowest(), grid.highest());
   return (q - zero) * scale;
 }
 
+}  // namespace
+
 Executor simulator(const ir::Graph& quantized) {
   Executor executor(quantized, real_parameters(quantized));
-  std::vector<ir::Rounding> rounding(quantized.tensors.size(), ir::Rounding::nearest_even);
-  std::vector<bool> view(quantized.tensors.size(), false);
-  for (const ir::Op& op : quantized.ops) {
-    rounding[static_cast<size_t>(op.output)] = op.rounding;
-    view[static_cast<size_t>(op.output)] = op.kind == ir::OpKind::slice;
-  }
-  executor.hooks.on_store = [&quantized, rounding, view](ir::TensorId id,
-                                                         const torch::Tensor& value) {
+  std::vector<Step> steps(quantized.tensors.size(), Step::nearest_even);
+  for (const ir::Op& op : quantized.ops) steps[static_cast<size_t>(op.output)] = step_of(op);
+  executor.hooks.on_store = [&quantized, steps](ir::TensorId id, const torch::Tensor& value) {
     const auto index = static_cast<size_t>(id);
-    if (view[index]) return value;
-    return round_to_grid(value, *quantized.tensors[index].grid, rounding[index]);
+    if (steps[index] == Step::none) return value;
+    return round_to_grid(value, *quantized.tensors[index].grid, steps[index]);
   };
   return executor;
 }

@@ -8,10 +8,6 @@
 
 namespace mattec::quant {
 
-// [N][C][H][W] rounded to the grid and clamped to its ends, as real values.
-torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid,
-                            ir::Rounding rounding);
-
 // An executor with the real values of the integer weights, whose stored tensors are rounded.
 // `quantized` must outlive it.
 Executor simulator(const ir::Graph& quantized);

@@ -1,0 +1,235 @@
+// Calibration of a small network, judged by the integer interpreter.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "ir/error.h"
+#include "ir/interpreter.h"
+#include "ir/verify.h"
+#include "quant/calibrate.h"
+#include "quant/executor.h"
+#include "quant/jitter.h"
+#include "quant/simulate.h"
+#include "small_matting_network.h"
+
+namespace mattec::quant {
+namespace {
+
+using testing::moving_pattern;
+using testing::SmallMattingNetwork;
+
+constexpr int width = 34, height = 26, frame_count = 6;
+
+torch::Tensor tensor_of(const Frame& frame) {
+  return torch::tensor(frame.rgb)
+             .reshape({1, frame.height, frame.width, 3})
+             .permute({0, 3, 1, 2})
+             .to(torch::kFloat) /
+         255;
+}
+
+// Bytes [row][column][channel] of every output, frame after frame.
+std::vector<int> bytes_of(Executor& executor, const Clip& clip) {
+  const torch::NoGradGuard no_gradients;
+  std::vector<int> bytes;
+  std::vector<torch::Tensor> states;
+  for (const Frame& frame : clip)
+    for (const torch::Tensor& output : executor.step(tensor_of(frame), states)) {
+      const torch::Tensor q = torch::floor(output * 255 + 1e-4).permute({0, 2, 3, 1}).contiguous();
+      bytes.insert(bytes.end(), q.data_ptr<float>(), q.data_ptr<float>() + q.numel());
+    }
+  return bytes;
+}
+
+std::vector<int> integer_bytes(const ir::Graph& graph, const Clip& clip) {
+  ir::Interpreter interpreter(graph, {height, width});
+  std::vector<int> bytes;
+  for (const Frame& frame : clip) {
+    interpreter.step(frame.rgb.data());
+    for (const ir::Output& output : graph.outputs)
+      for (const uint8_t byte : interpreter.output(output.name)) bytes.push_back(byte);
+  }
+  return bytes;
+}
+
+double mean_difference(const std::vector<int>& a, const std::vector<int>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::abs(a[i] - b[i]);
+  return sum / static_cast<double>(a.size());
+}
+
+std::vector<Clip> calibration_clips() {
+  return {moving_pattern(width, height, 6, 1), moving_pattern(height, width, 6, 2)};
+}
+
+CalibrationOptions quick() {
+  CalibrationOptions options;
+  options.frames_per_clip = 6;
+  options.positions_per_frame = 300;
+  return options;
+}
+
+TEST(Calibrate, GivesAnIntegerNetworkCloseToTheFloatOne) {
+  for (uint32_t seed = 1; seed <= 3; ++seed) {
+    const ir::Graph fused = SmallMattingNetwork(seed).graph;
+    const ir::Graph quantized = quantize(fused, calibration_clips(), quick());
+    EXPECT_EQ(quantized.stage, ir::Stage::quantized);
+    EXPECT_TRUE(ir::violations(quantized).empty());
+    const Clip clip = moving_pattern(width, height, frame_count, 5);
+    Executor reference(fused), simulated = simulator(quantized);
+    const std::vector<int> integer = integer_bytes(quantized, clip);
+    // Truncation alone moves a byte by up to 1; the network is not constant, so this can fail.
+    EXPECT_LT(mean_difference(integer, bytes_of(reference, clip)), 2.0) << seed;
+    EXPECT_LT(mean_difference(integer, bytes_of(simulated, clip)), 0.5) << seed;
+  }
+}
+
+// Steps by which the simulation of one frame is off, per tensor, mean and largest.
+TEST(Simulator, RoundsEveryTensorAsTheInterpreterDoes) {
+  const torch::NoGradGuard no_gradients;
+  const ir::Graph graph = quantize(SmallMattingNetwork(2).graph, calibration_clips(), quick());
+  const Frame frame = moving_pattern(width, height, 1, 5)[0];
+  ir::Interpreter interpreter(graph, {height, width});
+  interpreter.step(frame.rgb.data());
+  Executor executor = simulator(graph);
+  const auto round = executor.hooks.on_store;
+  executor.hooks.on_store = [&](ir::TensorId id, const torch::Tensor& value) {
+    const torch::Tensor real = round(id, value).contiguous();
+    const ir::IntegerTensor& integer = interpreter.tensor(id);
+    const ir::Tensor& tensor = graph.tensor(id);
+    double sum = 0, largest = 0;
+    for (int c = 0; c < integer.channels; ++c)
+      for (int y = 0; y < integer.size.height; ++y)
+        for (int x = 0; x < integer.size.width; ++x) {
+          const double steps = real[0][c][y][x].item<double>() / tensor.grid->scale_of(c) +
+                               tensor.grid->zero_point_of(c) - integer.at(y, x, c);
+          sum += std::fabs(steps);
+          largest = std::max(largest, std::fabs(steps));
+        }
+    const double mean = sum / static_cast<double>(integer.values.size());
+    // Up to the gates only ties differ; there the engine's sigmoid and tanh are 5e-4 off.
+    const bool exact_functions =
+        (tensor.name == "stem" || tensor.name == "dw" || tensor.name == "se" ||
+         tensor.name == "project" || tensor.name == "pooled");
+    if (exact_functions) {
+      EXPECT_LE(largest, 1.01) << tensor.name;
+      EXPECT_LE(mean, 0.01) << tensor.name;
+    } else if (tensor.grid->bits == 8) {
+      EXPECT_LE(largest, 6.0) << tensor.name;
+      EXPECT_LE(mean, 0.6) << tensor.name;
+    }
+    return real;
+  };
+  std::vector<torch::Tensor> states;
+  executor.step(tensor_of(frame), states);
+}
+
+TEST(Calibrate, IsDeterministicForASeed) {
+  const ir::Graph fused = SmallMattingNetwork(1).graph;
+  CalibrationOptions options = quick();
+  const std::vector<Clip> clips = calibration_clips();
+  const std::string first = ir::dump(quantize(fused, clips, options));
+  const ir::Graph again = quantize(fused, clips, options), once = quantize(fused, clips, options);
+  EXPECT_EQ(ir::dump(again), first);
+  for (size_t i = 0; i < again.ops.size(); ++i) {
+    EXPECT_EQ(again.ops[i].conv.quantized_weight, once.ops[i].conv.quantized_weight);
+    EXPECT_EQ(again.ops[i].conv.quantized_bias, once.ops[i].conv.quantized_bias);
+    EXPECT_EQ(again.ops[i].conv.accumulator_scale, once.ops[i].conv.accumulator_scale);
+  }
+  options.seed = 7;
+  EXPECT_NE(ir::dump(quantize(fused, clips, options)), first);
+}
+
+TEST(Calibrate, RunsEveryMethod) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const Clip clip = moving_pattern(width, height, frame_count, 5);
+  Executor reference(fused);
+  const std::vector<int> expected = bytes_of(reference, clip);
+  for (const Method method : {Method::minmax, Method::mse, Method::gptq}) {
+    CalibrationOptions options = quick();
+    options.method = method;
+    const ir::Graph quantized = quantize(fused, calibration_clips(), options);
+    Executor simulated = simulator(quantized);
+    EXPECT_LT(mean_difference(bytes_of(simulated, clip), expected), 3.0)
+        << static_cast<int>(method);
+  }
+}
+
+TEST(Calibrate, SurvivesBlackFramesAndDeadFilters) {
+  ir::Graph fused = SmallMattingNetwork(3).graph;
+  for (ir::Op& op : fused.ops)
+    if (op.kind == ir::OpKind::conv) {
+      const size_t row = op.conv.weight.size() / op.conv.bias.size();
+      std::fill_n(op.conv.weight.begin(), row, 0.0F);
+    }
+  Frame black{width, height, std::vector<uint8_t>(width * height * 3, 0)};
+  const Clip clip(frame_count, black);
+  const ir::Graph quantized = quantize(fused, {clip}, quick());
+  Executor reference(fused);
+  EXPECT_LT(mean_difference(integer_bytes(quantized, clip), bytes_of(reference, clip)), 2.0);
+}
+
+TEST(Calibrate, TellsItsProgressInOrder) {
+  double last = 0;
+  int calls = 0;
+  const auto progress = [&](double fraction, const std::string& what) {
+    EXPECT_GE(fraction, last);
+    EXPECT_LE(fraction, 1);
+    EXPECT_FALSE(what.empty());
+    last = fraction;
+    ++calls;
+  };
+  quantize(SmallMattingNetwork(1).graph, calibration_clips(), quick(), progress);
+  EXPECT_EQ(last, 1);
+  EXPECT_GT(calls, 12);
+}
+
+TEST(Calibrate, RefusesInputThatItCannotUse) {
+  const ir::Graph fused = SmallMattingNetwork(1).graph;
+  EXPECT_THROW(quantize(fused, {}, quick()), Error);
+  EXPECT_THROW(quantize(fused, {Clip{}}, quick()), Error);
+  std::vector<Clip> clips = calibration_clips();
+  clips[1][2].rgb.pop_back();
+  EXPECT_THROW(quantize(fused, clips, quick()), Error);
+  clips = calibration_clips();
+  std::swap(clips[0][1], clips[1][1]);
+  EXPECT_THROW(quantize(fused, clips, quick()), Error);
+  ir::Graph broken = fused;
+  broken.ops[1].conv.bias[0] = INFINITY;
+  EXPECT_THROW(quantize(broken, calibration_clips(), quick()), Error);
+  const ir::Graph quantized = quantize(fused, calibration_clips(), quick());
+  EXPECT_THROW(quantize(quantized, calibration_clips(), quick()), Error);
+  CalibrationOptions options = quick();
+  options.frame_step = 0;
+  EXPECT_THROW(quantize(fused, calibration_clips(), options), Error);
+}
+
+TEST(ColourJitter, IsFixedByItsSeed) {
+  const Frame frame = moving_pattern(8, 6, 1, 1)[0];
+  EXPECT_EQ(ColourJitter(5)(frame).rgb, ColourJitter(5)(frame).rgb);
+  EXPECT_NE(ColourJitter(5)(frame).rgb, ColourJitter(6)(frame).rgb);
+  EXPECT_EQ(ColourJitter(5)(frame).rgb.size(), frame.rgb.size());
+}
+
+TEST(ColourJitter, MovesWholeChannelsAndMirrorsRows) {
+  // One bright pixel at the left: in some seeds it comes out at the right, never elsewhere.
+  Frame frame{4, 1, std::vector<uint8_t>(12, 10)};
+  frame.rgb[0] = frame.rgb[1] = frame.rgb[2] = 200;
+  int mirrored = 0;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    const Frame altered = ColourJitter(seed)(frame);
+    const int left = altered.rgb[0] + altered.rgb[1] + altered.rgb[2];
+    const int right = altered.rgb[9] + altered.rgb[10] + altered.rgb[11];
+    mirrored += right > left ? 1 : 0;
+    EXPECT_NE(left, right);
+    for (int c = 3; c < 6; ++c) EXPECT_EQ(altered.rgb[c], altered.rgb[c + 3]);
+  }
+  EXPECT_GT(mirrored, 8);
+  EXPECT_LT(mirrored, 32);
+}
+
+}  // namespace
+}  // namespace mattec::quant
