@@ -87,12 +87,14 @@ class UniqueNames {
 }  // namespace
 
 ir::Graph canonical(const ir::Graph& graph) {
-  std::vector<Op> ops = graph.ops;
+  std::vector<TensorId> wanted;
+  for (const ir::Output& output : graph.outputs) wanted.push_back(output.tensor);
+  for (const ir::State& state : graph.states) wanted.push_back(state.output);
+  std::vector<Op> ops;  // inputs before readers, as merging needs them
+  for (size_t i : depth_first(graph.ops, graph.tensors.size(), wanted)) ops.push_back(graph.ops[i]);
   const std::vector<TensorId> stands_for = merge_equal(ops, graph.tensors.size());
   const auto standing = [&](TensorId id) { return stands_for[static_cast<size_t>(id)]; };
-  std::vector<TensorId> roots;
-  for (const ir::Output& output : graph.outputs) roots.push_back(standing(output.tensor));
-  for (const ir::State& state : graph.states) roots.push_back(standing(state.output));
+  for (TensorId& root : wanted) root = standing(root);
 
   ir::Graph result;
   result.name = graph.name;
@@ -109,7 +111,7 @@ ir::Graph canonical(const ir::Graph& graph) {
   for (const ir::State& state : graph.states)
     result.states.push_back({state.name, add_input(state.input, state.name), ir::no_tensor});
 
-  for (size_t i : depth_first(ops, graph.tensors.size(), roots)) {
+  for (size_t i : depth_first(ops, graph.tensors.size(), wanted)) {
     Op op = std::move(ops[i]);
     for (TensorId& input : op.inputs) {
       input = renumbered[static_cast<size_t>(input)];

@@ -13,8 +13,12 @@ namespace mattec::frontend {
 // Throws Error naming the operation that it cannot express.
 ir::Graph fuse(const ir::Graph& imported);
 
-// Removes channels that are exactly constant for every input (all-zero weights) where every
-// consumer can absorb the constant; returns how many it removed.
+// Removes channels that are constant for every input (filters whose weights are all zero, or so
+// small that they are below float rounding: 1e-6 of the layer's largest) where every consumer can
+// absorb the constant: convolutions take it into their bias, unless their border would differ from
+// it. Operations that work channel by channel lose the channel on both sides or keep it. Filters of
+// dead channels that must stay get weights of exactly zero. Returns the number of tensor channels
+// removed.
 int remove_dead_channels(ir::Graph& fused);
 
 }  // namespace mattec::frontend

@@ -1,49 +1,59 @@
 #include "frontend/read_network.h"
 
-#include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "frontend/networks.h"
+#include "frontend/state_dict.h"
+#include "frontend/torchscript.h"
+#include "frontend/zip.h"
 #include "ir/error.h"
 #include "ir/safetensors.h"
 
 namespace mattec::frontend {
 namespace {
 
-// The first bytes of the file, fewer if it is shorter.
-std::string beginning_of(const std::string& path) {
+std::string content_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(path + ": cannot be opened; check the path and its permissions");
-  std::string bytes(16, '\0');
-  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  bytes.resize(static_cast<size_t>(file.gcount()));
+  std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (file.bad()) throw Error(path + ": cannot be read");
   return bytes;
 }
 
-ir::Graph read_weights(const std::string& path) {
-  const ir::Container container = ir::read_safetensors(path);
-  Weights weights;
-  for (const auto& [name, array] : container.arrays)
-    if (array.type == "F32") weights[name] = {array.shape, array.floats(path + ": " + name)};
-  const auto architecture = container.metadata.find("architecture");
+ir::Graph build(const Weights& weights, const std::string& architecture, const std::string& path) {
   try {
-    return build_network(
-        recognise(weights, architecture == container.metadata.end() ? "" : architecture->second),
-        weights);
+    return build_network(recognise(weights, architecture), weights);
   } catch (const Error& error) {
     throw Error(path + ": " + error.what());
   }
 }
 
+ir::Graph read_safetensors_network(const std::string& path) {
+  const ir::Container container = ir::read_safetensors(path);
+  Weights weights;
+  for (const auto& [name, array] : container.arrays)
+    if (array.type == "F32") weights[name] = {array.shape, array.floats(path + ": " + name)};
+  const auto architecture = container.metadata.find("architecture");
+  return build(weights, architecture == container.metadata.end() ? "" : architecture->second, path);
+}
+
 }  // namespace
 
 ir::Graph read_network(const std::string& path) {
-  const std::string beginning = beginning_of(path);
+  if (std::filesystem::is_directory(path)) throw Error(path + ": is a folder, no network file");
+  std::string bytes = content_of(path);
   // A safetensors file begins with its header's length and the header's brace.
-  if (beginning.size() > 8 && beginning[8] == '{') return read_weights(path);
+  if (bytes.size() > 8 && bytes[8] == '{') return read_safetensors_network(path);
+  if (bytes.compare(0, 2, "PK") == 0) {
+    const ZipArchive archive(std::move(bytes), path);
+    if (archive.has(archive.root() + "/constants.pkl")) return read_torchscript(archive);
+    if (archive.has(archive.root() + "/data.pkl")) return build(read_state_dict(archive), "", path);
+  }
   throw Error(path +
-              ": is no network file; expected TorchScript, a PyTorch state dict (.pth, zip "
-              "format) or safetensors");
+              ": is no network file; expected TorchScript, a PyTorch state dict (zip format, since "
+              "PyTorch 1.6) or safetensors");
 }
 
 }  // namespace mattec::frontend

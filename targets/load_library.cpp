@@ -12,6 +12,7 @@
 #include <mutex>
 
 #include "ir/error.h"
+#include "targets/llvm_error.h"
 
 namespace mattec::targets {
 namespace {
@@ -20,20 +21,6 @@ constexpr char model_suffix[] = "_model";
 
 [[noreturn]] void fail(const std::string& path, const std::string& problem) {
   throw Error(path + ": " + problem);
-}
-
-// LLVM's errors may span lines; ours are one line.
-std::string text_of(llvm::Error error) {
-  std::string text = llvm::toString(std::move(error));
-  for (char& c : text)
-    if (c == '\n') c = ' ';
-  return text;
-}
-
-template <typename T>
-T unwrap(const std::string& path, const std::string& what, llvm::Expected<T> value) {
-  if (!value) fail(path, what + ": " + text_of(value.takeError()));
-  return std::move(*value);
 }
 
 // Every member must be an object for this machine's architecture; returns the model's symbol.

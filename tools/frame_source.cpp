@@ -16,7 +16,17 @@ namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// Runs of digits compare as numbers, everything else as characters.
+void require_readable_file(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error))
+    throw Error(path + ": is neither a file nor a folder; name a video or a folder of images");
+  if (!std::ifstream(path, std::ios::binary))
+    throw Error(path + ": cannot be opened; check its permissions");
+  if (fs::file_size(path, error) == 0) throw Error(path + ": is empty (0 bytes)");
+}
+
+}  // namespace
+
 bool natural_less(const std::string& a, const std::string& b) {
   size_t i = 0, j = 0;
   while (i < a.size() && j < b.size()) {
@@ -37,17 +47,6 @@ bool natural_less(const std::string& a, const std::string& b) {
   if (i < a.size() || j < b.size()) return i >= a.size();
   return a < b;  // differ in leading zeros only
 }
-
-void require_readable_file(const std::string& path) {
-  std::error_code error;
-  if (!fs::is_regular_file(path, error))
-    throw Error(path + ": is neither a file nor a folder; name a video or a folder of images");
-  if (!std::ifstream(path, std::ios::binary))
-    throw Error(path + ": cannot be opened; check its permissions");
-  if (fs::file_size(path, error) == 0) throw Error(path + ": is empty (0 bytes)");
-}
-
-}  // namespace
 
 bool is_image_name(const std::string& path) {
   static const char* const extensions[] = {".png", ".jpg",  ".jpeg", ".bmp", ".webp",

@@ -47,6 +47,9 @@ struct SourceOptions {
 // Throws Error where it is missing, empty, cut off or unreadable; there is at least one frame.
 std::unique_ptr<FrameSource> open_source(const std::string& path, const SourceOptions& options);
 
+// The order in which people count: runs of digits compare as numbers.
+bool natural_less(const std::string& a, const std::string& b);
+
 // True for the file name of a format that OpenCV reads as a single picture.
 bool is_image_name(const std::string& path);
 

@@ -25,7 +25,7 @@ Progress::~Progress() {
   if (line_open_) fmt::print(stderr, "\r\x1b[K");
 }
 
-void Progress::update(int64_t done, const std::string& unit) {
+void Progress::count(int64_t done, const std::string& unit) {
   stop_if_interrupted();
   if (Clock::now() < next_) return;
   if (total_ && *total_ > 0 && done <= *total_)
@@ -35,7 +35,7 @@ void Progress::update(int64_t done, const std::string& unit) {
     show(fmt::format("{} {}", done, unit), 0);
 }
 
-void Progress::update(double fraction, const std::string& stage) {
+void Progress::reach(double fraction, const std::string& stage) {
   stop_if_interrupted();
   if (Clock::now() < next_) return;
   fraction = std::clamp(fraction, 0.0, 1.0);

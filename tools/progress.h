@@ -21,9 +21,9 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   // `done` of the total, e.g. frames. Stops the work (Interrupted) after Ctrl-C.
-  void update(int64_t done, const std::string& unit);
+  void count(int64_t done, const std::string& unit);
   // The same for work that knows only its fraction, 0 .. 1, and what it does now.
-  void update(double fraction, const std::string& stage);
+  void reach(double fraction, const std::string& stage);
 
  private:
   void show(const std::string& state, double fraction);

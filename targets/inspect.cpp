@@ -1,0 +1,163 @@
+#include "targets/inspect.h"
+
+#include <llvm/Object/Archive.h>
+#include <llvm/Object/ELFObjectFile.h>
+#include <llvm/Object/ObjectFile.h>
+#include <llvm/Support/MemoryBuffer.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <set>
+
+#include "ir/error.h"
+#include "targets/disassembler.h"
+#include "targets/llvm_error.h"
+
+namespace mattec::targets {
+namespace {
+
+using llvm::object::ELFObjectFileBase;
+using llvm::object::SectionRef;
+using llvm::object::SymbolRef;
+
+// What an instruction at a function's start adds to its frame on x86-64.
+uint64_t stack_growth(const Instruction& instruction) {
+  if (instruction.mnemonic.compare(0, 4, "push") == 0) return 8;
+  const size_t comma = instruction.operands.find(',');
+  if (instruction.operands.size() < 5 || instruction.operands[0] != '$' ||
+      instruction.operands.find("%rsp", comma) == std::string::npos)
+    return 0;
+  const int64_t amount = std::strtoll(instruction.operands.c_str() + 1, nullptr, 0);
+  if (instruction.mnemonic == "subq") return static_cast<uint64_t>(std::max<int64_t>(amount, 0));
+  if (instruction.mnemonic == "addq") return static_cast<uint64_t>(std::max<int64_t>(-amount, 0));
+  // andq $-64, %rsp: alignment, at most 63 more bytes.
+  if (instruction.mnemonic == "andq") return static_cast<uint64_t>(std::max<int64_t>(-amount, 0));
+  return 0;
+}
+
+// One object file of the archive, counted into the contents of the whole.
+class Member {
+ public:
+  Member(const std::string& path, std::string name, const ELFObjectFileBase& object,
+         LibraryContents& contents)
+      : path_(path), name_(std::move(name)), object_(object), contents_(contents) {}
+
+  void count(std::set<std::string>& defined, std::set<std::string>& wanted) {
+    for (const SectionRef& section : object_.sections()) count_section(section);
+    for (const SymbolRef& symbol : object_.symbols()) count_symbol(symbol, defined, wanted);
+  }
+
+ private:
+  void count_section(const SectionRef& section) {
+    const uint64_t flags = llvm::object::ELFSectionRef(section).getFlags();
+    const std::string name = unwrap(path_, "damaged section", section.getName()).str();
+    if ((flags & llvm::ELF::SHF_ALLOC) == 0 || name == ".eh_frame") return;
+    // Pointers to functions make a constant table "writable until relocated".
+    const bool relocated = name.compare(0, 12, ".data.rel.ro") == 0;
+    if ((flags & llvm::ELF::SHF_EXECINSTR) != 0)
+      contents_.text_bytes += section.getSize();
+    else if ((flags & llvm::ELF::SHF_WRITE) != 0 && !relocated)
+      contents_.data_bytes += section.getSize();
+    else
+      contents_.constant_bytes += section.getSize();
+  }
+
+  void count_symbol(const SymbolRef& symbol, std::set<std::string>& defined,
+                    std::set<std::string>& wanted) {
+    const uint32_t flags = unwrap(path_, "damaged symbol", symbol.getFlags());
+    const std::string name = unwrap(path_, "damaged symbol", symbol.getName()).str();
+    if ((flags & SymbolRef::SF_Undefined) != 0) {
+      if (!name.empty()) wanted.insert(name);
+      return;
+    }
+    if ((flags & SymbolRef::SF_Global) != 0) defined.insert(name);
+    if (unwrap(path_, "damaged symbol", symbol.getType()) == SymbolRef::ST_Function)
+      count_function(symbol, name);
+  }
+
+  void count_function(const SymbolRef& symbol, const std::string& name) {
+    const llvm::object::section_iterator section =
+        unwrap(path_, "damaged symbol", symbol.getSection());
+    if (section == object_.section_end()) return;
+    const llvm::StringRef code = unwrap(path_, "damaged section", section->getContents());
+    const uint64_t start =
+        unwrap(path_, "damaged symbol", symbol.getAddress()) - section->getAddress();
+    const uint64_t size = llvm::object::ELFSymbolRef(symbol).getSize();
+    if (start > code.size() || size > code.size() - start)
+      throw Error(path_ + ": function " + name +
+                  " reaches beyond its section; the file is damaged");
+    if (!disassembler_) disassembler_.emplace(object_.makeTriple());
+
+    FunctionContents function{name, name_, size, 0, 0, 0};
+    disassembler_->walk(llvm::arrayRefFromStringRef(code.substr(start, size)),
+                        [&function](const Instruction& instruction) {
+                          ++function.instructions;
+                          function.dot_products += is_dot_product(instruction.mnemonic);
+                          function.stack_bytes += stack_growth(instruction);
+                        });
+    contents_.functions.push_back(function);
+  }
+
+  const std::string& path_;
+  std::string name_;
+  const ELFObjectFileBase& object_;
+  LibraryContents& contents_;
+  std::optional<Disassembler> disassembler_;
+};
+
+// mattec_step calls runtime functions, each at most once on the way down, and one kernel at the
+// bottom; kernels call nothing that has a frame to speak of.
+uint64_t stack_bound(const std::vector<FunctionContents>& functions) {
+  constexpr char runtime_suffix[] = "_runtime.o";
+  uint64_t runtime = 0, kernel = 0;
+  for (const FunctionContents& function : functions) {
+    const uint64_t frame = function.stack_bytes + 8;  // return address
+    const bool is_runtime = function.member.size() >= sizeof runtime_suffix &&
+                            function.member.find(runtime_suffix) != std::string::npos;
+    if (is_runtime)
+      runtime += frame;
+    else
+      kernel = std::max(kernel, frame);
+  }
+  return runtime + kernel;
+}
+
+}  // namespace
+
+bool is_dot_product(const std::string& mnemonic) {
+  static const char* const names[] = {"vpdpbusd", "vpdpwssd", "vpmaddwd", "vpmaddubsw",
+                                      "pmaddwd",  "sdot",     "udot",     "usdot",
+                                      "smmla",    "ummla",    "usmmla"};
+  return std::find(std::begin(names), std::end(names), mnemonic) != std::end(names);
+}
+
+LibraryContents inspect_library(const std::string& path) {
+  const auto bytes = llvm::MemoryBuffer::getFile(path);
+  if (!bytes) throw Error(path + ": " + bytes.getError().message());
+  const std::unique_ptr<llvm::object::Archive> archive =
+      unwrap(path, "is no static library, or a damaged one",
+             llvm::object::Archive::create((*bytes)->getMemBufferRef()));
+  LibraryContents contents;
+  std::set<std::string> defined, wanted;
+  llvm::Error walk = llvm::Error::success();
+  for (const llvm::object::Archive::Child& child : archive->children(walk)) {
+    const auto member = unwrap(path, "damaged member", child.getMemoryBufferRef());
+    const auto object =
+        unwrap(path, "damaged member", llvm::object::ObjectFile::createObjectFile(member));
+    const auto* elf = llvm::dyn_cast<ELFObjectFileBase>(object.get());
+    if (elf == nullptr)
+      throw Error(path + ": member " + member.getBufferIdentifier().str() +
+                  " is no ELF object; mattec writes no other kind");
+    contents.architecture = llvm::Triple::getArchTypeName(object->getArch()).str();
+    Member(path, member.getBufferIdentifier().str(), *elf, contents).count(defined, wanted);
+  }
+  if (walk) throw Error(path + ": damaged archive: " + text_of(std::move(walk)));
+  std::set_difference(wanted.begin(), wanted.end(), defined.begin(), defined.end(),
+                      std::back_inserter(contents.undefined));
+  contents.exported.assign(defined.begin(), defined.end());
+  contents.stack_bytes = stack_bound(contents.functions);
+  return contents;
+}
+
+}  // namespace mattec::targets

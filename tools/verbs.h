@@ -1,0 +1,27 @@
+// The verbs of the command line: each adds its subcommand, whose callback does the work and throws
+// Error where it fails.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+
+#include "ir/sizes.h"
+
+namespace mattec::tools {
+
+void add_run(CLI::App& mattec);
+void add_eval(CLI::App& mattec);
+void add_bench(CLI::App& mattec);
+void add_inspect(CLI::App& mattec);
+void add_quantize(CLI::App& mattec);
+
+// --size and its like: "512x288", each extent 1 .. 16384. Anything else is wrong usage.
+CLI::Option* add_size_option(CLI::App& verb, const std::string& name, std::optional<ir::Size>& size,
+                             const std::string& help);
+// --threads: 1 .. 64.
+CLI::Option* add_threads_option(CLI::App& verb, int& threads);
+
+std::string size_text(ir::Size size);  // "512x288"
+
+}  // namespace mattec::tools
