@@ -6,10 +6,12 @@
 namespace mattec::ir {
 namespace {
 
-constexpr int outputs_at_once = 4, pixels_at_once = 2;
+constexpr size_t outputs_at_once = 4, pixels_at_once = 2;
 constexpr size_t run_multiple = 8;  // one vector of 16-bit integers
 
-int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
+size_t round_up(size_t value, size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 // One segment of the input, zero points removed, with its halo: [row][column][channel].
 struct Image {
@@ -60,9 +62,9 @@ void accumulate_block(const int16_t* patch, const int16_t* weight, size_t run, i
   }
   const int32_t first[outputs_at_once] = {a0, a1, a2, a3};
   const int32_t second[outputs_at_once] = {b0, b1, b2, b3};
-  for (int o = 0; o < outputs_at_once; ++o) {
+  for (size_t o = 0; o < outputs_at_once; ++o) {
     acc[o] += first[o] * factor;
-    acc[acc_stride + static_cast<size_t>(o)] += second[o] * factor;
+    acc[acc_stride + o] += second[o] * factor;
   }
 }
 
@@ -70,14 +72,14 @@ void accumulate_block(const int16_t* patch, const int16_t* weight, size_t run, i
 struct Row {
   std::vector<int16_t> patches;
   std::vector<int32_t> acc;
-  int pixels = 0;         // rounded up
+  size_t pixels = 0;      // rounded up
   size_t acc_stride = 0;  // output channels, rounded up
 };
 
 // Adds one segment's share to a row of accumulators.
 void accumulate_dense(const Convolution& conv, const PackedConvolution::Segment& segment,
                       const Image& image, int y, int width, Row& row) {
-  row.patches.assign(static_cast<size_t>(row.pixels) * segment.run, 0);
+  row.patches.assign(row.pixels * segment.run, 0);
   const size_t line = static_cast<size_t>(conv.kernel) * image.channels;
   for (int x = 0; x < width; ++x) {
     int16_t* to = row.patches.data() + static_cast<size_t>(x) * segment.run;
@@ -93,12 +95,11 @@ void accumulate_dense(const Convolution& conv, const PackedConvolution::Segment&
                     static_cast<size_t>(image.channels) * sizeof(int16_t));
     }
   }
-  for (int x = 0; x < row.pixels; x += pixels_at_once)
+  for (size_t x = 0; x < row.pixels; x += pixels_at_once)
     for (size_t o = 0; o < row.acc_stride; o += outputs_at_once)
-      accumulate_block(row.patches.data() + static_cast<size_t>(x) * segment.run,
+      accumulate_block(row.patches.data() + x * segment.run,
                        segment.weight.data() + o * segment.run, segment.run, segment.factor,
-                       row.acc.data() + static_cast<size_t>(x) * row.acc_stride + o,
-                       row.acc_stride);
+                       row.acc.data() + x * row.acc_stride + o, row.acc_stride);
 }
 
 void accumulate_depthwise(const Convolution& conv, const PackedConvolution::Segment& segment,
@@ -136,26 +137,24 @@ void finish_row(const Op& op, const PackedConvolution& packed, const Row& row, s
 // [output][input][row][column] -> the segment's order.
 void pack_weights(const Convolution& conv, int first_channel, int all_channels,
                   PackedConvolution::Segment& segment) {
-  const int area = conv.kernel * conv.kernel;
-  const auto source = [&](int o, int c, int k) {
-    return conv.quantized_weight[(static_cast<size_t>(o) * all_channels + c) * area + k];
-  };
+  const std::vector<int8_t>& from = conv.quantized_weight;
+  const size_t area = static_cast<size_t>(conv.kernel) * conv.kernel;
+  const auto channels = static_cast<size_t>(segment.channels);
+  const auto outputs = static_cast<size_t>(conv.output_channels);
   if (conv.depthwise) {
-    for (int k = 0; k < area; ++k)
-      for (int c = 0; c < segment.channels; ++c)
-        segment.weight.push_back(conv.quantized_weight[static_cast<size_t>(c) * area + k]);
+    for (size_t k = 0; k < area; ++k)
+      for (size_t c = 0; c < channels; ++c) segment.weight.push_back(int16_t{from[c * area + k]});
     return;
   }
-  const size_t used = static_cast<size_t>(area) * segment.channels;
-  segment.run = (used + run_multiple - 1) / run_multiple * run_multiple;
-  segment.weight.assign(
-      static_cast<size_t>(round_up(conv.output_channels, outputs_at_once)) * segment.run, 0);
-  for (int o = 0; o < conv.output_channels; ++o)
-    for (int k = 0; k < area; ++k)
-      for (int c = 0; c < segment.channels; ++c)
-        segment.weight[static_cast<size_t>(o) * segment.run +
-                       static_cast<size_t>(k) * segment.channels + c] =
-            source(o, first_channel + c, k);
+  segment.run = round_up(area * channels, run_multiple);
+  segment.weight.assign(round_up(outputs, outputs_at_once) * segment.run, 0);
+  for (size_t o = 0; o < outputs; ++o)
+    for (size_t k = 0; k < area; ++k)
+      for (size_t c = 0; c < channels; ++c) {
+        const size_t input =
+            o * static_cast<size_t>(all_channels) + static_cast<size_t>(first_channel) + c;
+        segment.weight[o * segment.run + k * channels + c] = int16_t{from[input * area + k]};
+      }
 }
 
 }  // namespace
@@ -175,7 +174,7 @@ PackedConvolution pack(const Graph& graph, const Op& op) {
     segment.factor = 1 << conv.segment_shift[static_cast<size_t>(s)];
     for (int c = 0; c < tensor.channels; ++c) {
       const float pad =
-          conv.pad_value.empty() ? 0 : conv.pad_value[static_cast<size_t>(first_channel + c)];
+          conv.pad_value.empty() ? 0 : conv.pad_value[static_cast<size_t>(first_channel) + c];
       segment.zero_point.push_back(tensor.grid->zero_point_of(c));
       segment.halo.push_back(halo_value(*tensor.grid, c, pad));
     }
@@ -210,10 +209,10 @@ void convolve(const Op& op, const PackedConvolution& packed, Values& values) {
     images.push_back(centred(values[static_cast<size_t>(segment.tensor)], segment, conv.padding));
 
   Row row;
-  row.pixels = round_up(out.size.width, pixels_at_once);
-  row.acc_stride = static_cast<size_t>(round_up(out.channels, outputs_at_once));
+  row.pixels = round_up(static_cast<size_t>(out.size.width), pixels_at_once);
+  row.acc_stride = round_up(static_cast<size_t>(out.channels), outputs_at_once);
   for (int y = 0; y < out.size.height; ++y) {
-    row.acc.assign(static_cast<size_t>(row.pixels) * row.acc_stride, 0);
+    row.acc.assign(row.pixels * row.acc_stride, 0);
     for (int x = 0; x < out.size.width; ++x)
       std::copy(conv.quantized_bias.begin(), conv.quantized_bias.end(),
                 row.acc.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(x) * row.acc_stride));

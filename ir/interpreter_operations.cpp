@@ -84,6 +84,7 @@ void global_avg_pool(const IntegerTensor& x, const Grid& in, const Grid& grid, I
 void multiply(const IntegerTensor& x, const Grid& x_grid, const IntegerTensor& y,
               const Grid& y_grid, const Grid& grid, IntegerTensor& out) {
   std::vector<float> multipliers;
+  multipliers.reserve(static_cast<size_t>(out.channels));
   for (int c = 0; c < out.channels; ++c)
     multipliers.push_back(
         product_multiplier(x_grid.scale_of(c), y_grid.scale_of(c), grid.scale_of(c)));
@@ -99,6 +100,7 @@ void multiply(const IntegerTensor& x, const Grid& x_grid, const IntegerTensor& y
 
 void requantize(const IntegerTensor& x, const Grid& in, const Grid& grid, IntegerTensor& out) {
   std::vector<float> multipliers;
+  multipliers.reserve(static_cast<size_t>(out.channels));
   for (int c = 0; c < out.channels; ++c)
     multipliers.push_back(requantize_multiplier(in.scale_of(c), grid.scale_of(c)));
   for_each_value(out, [&](size_t at, int c) {

@@ -70,7 +70,7 @@ Reach reach_of(const Graph& graph, const Op& op, int output_channel) {
     for (int c = first; c <= last; ++c) {
       const int64_t zero = segment.grid->zero_point_of(c), high = segment.grid->highest();
       for (size_t k = 0; k < area; ++k) {
-        const int64_t weight = conv.quantized_weight[next++];
+        const auto weight = int64_t{conv.quantized_weight[next++]};
         reach.centred += std::abs(weight) * std::max(zero, high - zero) * factor;
         reach.raw += std::abs(weight) * high * factor;
         reach.folded += weight * zero * factor;

@@ -37,8 +37,8 @@ class GraphMaker {
   ir::Grid grid(int channels, bool from_zero);
   ir::TensorId conv(const std::vector<ir::TensorId>& segments, const ConvolutionShape& shape);
   ir::TensorId conv_to(const std::vector<ir::TensorId>& segments, const ConvolutionShape& shape,
-                       ir::Grid grid);
-  ir::TensorId op(ir::OpKind kind, const std::vector<ir::TensorId>& inputs, ir::Grid grid);
+                       ir::Grid out);
+  ir::TensorId op(ir::OpKind kind, const std::vector<ir::TensorId>& inputs, ir::Grid out);
   ir::TensorId slice(ir::TensorId input, int first_channel, int channels);
   ir::TensorId state(int channels);
   // The gated update of a recurrent state: reads x and the state, closes the loop. Returns the new

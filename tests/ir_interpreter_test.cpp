@@ -59,9 +59,9 @@ class Definition {
             sum += at(op.inputs[0], 2 * y + i / 2, 2 * x + i % 2, c);
             ++count;
           }
+        // The mean, halves up: floor(sum / count + 1/2), exact in double.
         return static_cast<int64_t>(
-            std::floor((static_cast<double>(sum) + static_cast<double>(count / 2)) /
-                       static_cast<double>(count)));
+            std::floor(static_cast<double>(sum) / static_cast<double>(count) + 0.5));
       }
       case OpKind::global_avg_pool: {
         const Size size = interpreter_.tensor(op.inputs[0]).size;
@@ -137,7 +137,7 @@ class Definition {
   int64_t accumulator(const Op& op, int y, int x, int o) const {
     const Convolution& conv = op.conv;
     int64_t acc = conv.quantized_bias[static_cast<size_t>(o)];
-    size_t weight = 0;
+    const auto area = static_cast<size_t>(conv.kernel) * conv.kernel;
     int first = 0, inputs = 0;
     for (int s = 0; s < op.segment_count(); ++s)
       inputs += graph_.tensor(op.inputs[static_cast<size_t>(s)]).channels;
@@ -150,13 +150,9 @@ class Definition {
           for (int kx = 0; kx < conv.kernel; ++kx) {
             const int in_y = y * conv.stride - conv.padding + ky * conv.dilation;
             const int in_x = x * conv.stride - conv.padding + kx * conv.dilation;
-            const int input = conv.depthwise ? 0 : first + i;
-            weight =
-                ((static_cast<size_t>(o) * (conv.depthwise ? 1 : inputs) + input) * conv.kernel +
-                 ky) *
-                    conv.kernel +
-                kx;
-            const int64_t w = conv.quantized_weight[weight];
+            const auto input = static_cast<size_t>(conv.depthwise ? o : o * inputs + first + i);
+            const auto tap = static_cast<size_t>(ky) * conv.kernel + kx;
+            const auto w = int64_t{conv.quantized_weight[input * area + tap]};
             raw += w * (exists(id, in_y, in_x) ? at(id, in_y, in_x, i) : halo(op, id, i, first));
             folded += w * zero(id, i);
           }
@@ -170,7 +166,7 @@ class Definition {
 
   int64_t halo(const Op& op, TensorId id, int i, int first) const {
     const double real =
-        op.conv.pad_value.empty() ? 0 : op.conv.pad_value[static_cast<size_t>(first + i)];
+        op.conv.pad_value.empty() ? 0 : op.conv.pad_value[static_cast<size_t>(first) + i];
     return clamp(std::rint(real / static_cast<double>(grid(id).scale_of(i))) +
                      static_cast<double>(zero(id, i)),
                  grid(id).lowest(), grid(id).highest());
@@ -277,6 +273,7 @@ TEST(Interpreter, StatesStartAtZeroFollowTheOutputAndReset) {
   const State& state = graph.states[0];
   std::vector<std::vector<uint8_t>> frames;
   std::vector<std::vector<int32_t>> first_run;
+  frames.reserve(4);
   for (int t = 0; t < 4; ++t) frames.push_back(random_frame(size, random));
   std::vector<int32_t> expected(interpreter.tensor(state.input).values.size(), 0);
   for (const auto& frame : frames) {

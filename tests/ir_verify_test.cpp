@@ -279,19 +279,18 @@ Example one_weight(int zero_point, int weight, int64_t bias) {
 }
 
 TEST(Verify, AccumulatorBoundIsExact) {
-  const int64_t top = 2147483647;
+  const int64_t top = 2147483647, reach = 127 * 255;
   const char* expected = "the accumulator of channel 1 can leave 32 bits";
   // z = 0: both forms are |bias| + 127 * 255.
-  EXPECT_EQ(violations(one_weight(0, 127, top - 127 * 255).graph), std::vector<std::string>{});
-  expect_found(one_weight(0, 127, top - 127 * 255 + 1).graph, expected);
-  expect_found(one_weight(0, -127, -(top - 127 * 255 + 1)).graph, expected);
+  EXPECT_EQ(violations(one_weight(0, 127, top - reach).graph), std::vector<std::string>{});
+  expect_found(one_weight(0, 127, top - reach + 1).graph, expected);
+  expect_found(one_weight(0, -127, -(top - reach + 1)).graph, expected);
   // z = 255, negative bias: the kernels' form is |bias - 127 * 255| + 127 * 255, the tighter one.
-  EXPECT_EQ(violations(one_weight(255, 127, -(top - 2 * 127 * 255)).graph),
-            std::vector<std::string>{});
-  expect_found(one_weight(255, 127, -(top - 2 * 127 * 255 + 1)).graph, expected);
+  EXPECT_EQ(violations(one_weight(255, 127, -(top - 2 * reach)).graph), std::vector<std::string>{});
+  expect_found(one_weight(255, 127, -(top - 2 * reach + 1)).graph, expected);
   // z = 255, positive bias: folding helps; the definition's form |bias| + 127 * 255 is tighter.
-  EXPECT_EQ(violations(one_weight(255, 127, top - 127 * 255).graph), std::vector<std::string>{});
-  expect_found(one_weight(255, 127, top - 127 * 255 + 1).graph, expected);
+  EXPECT_EQ(violations(one_weight(255, 127, top - reach).graph), std::vector<std::string>{});
+  expect_found(one_weight(255, 127, top - reach + 1).graph, expected);
   expect_found(one_weight(0, 1, -2147483648LL).graph, expected);
 }
 
