@@ -11,7 +11,7 @@ ir::Graph nano_network() {
       ir::parse_safetensors({weight_file, weight_file + weight_file_size}, name);
   frontend::Weights weights;
   for (const auto& [parameter, array] : container.arrays) {
-    weights[parameter] = {array.shape, array.floats(name + ": " + parameter)};
+    weights[parameter] = {array.shape, array.floats(parameter)};
   }
   return frontend::build_network(frontend::nano(), weights);
 }
