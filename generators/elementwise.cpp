@@ -1,0 +1,113 @@
+// Kernels without weights: pooling, gates, upsampling.
+#include "generators/arguments.h"
+#include "generators/generators.h"
+
+namespace mattec::generators {
+
+using namespace Halide;
+
+// Sum over all pixels; the mean's 1 / count and the scales are in row_to_grid.
+Pipeline build_global_avg_pool(const lower::Kernel& kernel) {
+  Pipeline made;
+  const Var c = made.c, x = made.x, y = made.y;
+  const RowRange rows;
+  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.input_width);
+  const ImageParam constants = constants_parameter(kernel.output.channels);
+  const RDom r(0, kernel.input_width, 0, kernel.input_height, "r");
+  Func& acc = made.accumulator;
+  acc = Func("acc");
+  acc(c, x, y) = constant_int(constants, c, lower::row_bias);  // - count * zero point
+  acc(c, x, y) += cast<int32_t>(input(c, r.x, r.y));
+  made.updates.push_back({0, r});
+  made.output = Func("output");
+  const Expr mean =
+      cast<float>(acc(c, x, y)) * constant_float(constants, c, lower::row_to_grid);
+  made.output(c, x, y) = to_grid(mean, constants, c, kernel.rounding);
+  bind_output(made.output.output_buffer(), kernel.output, 1, rows.count);
+  made.arguments = {rows.first, rows.count, input, constants};
+  return made;
+}
+
+// (x - x's zero point) * gate; the zero point is row_bias, the multiplier row_to_grid.
+Pipeline build_gate(const lower::Kernel& kernel) {
+  Pipeline made;
+  const Var c = made.c, x = made.x, y = made.y;
+  const RowRange rows;
+  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.width);
+  const ImageParam gate = input_parameter("gate", UInt(8), kernel.inputs[1], 1);
+  const ImageParam constants = constants_parameter(kernel.output.channels);
+  const Expr value =
+      cast<int32_t>(input(c, x, y)) - constant_int(constants, c, lower::row_bias);
+  const Expr product = cast<float>(value * cast<int32_t>(gate(c, 0, 0))) *
+                       constant_float(constants, c, lower::row_to_grid);
+  made.output = Func("output");
+  made.output(c, x, y) = to_grid(product, constants, c, kernel.rounding);
+  bind_output(made.output.output_buffer(), kernel.output, kernel.width, rows.count);
+  made.arguments = {rows.first, rows.count, input, gate, constants};
+  return made;
+}
+
+// Bilinear, half-pixel centres: weights 1/4 and 3/4 along each axis, one rounding. The input is the
+// whole tensor, so rows count from first_row.
+Pipeline build_upsample2(const lower::Kernel& kernel) {
+  Pipeline made;
+  const Var c = made.c, x = made.x, y = made.y;
+  const RowRange rows;
+  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.input_width);
+  const auto near = [](const Expr& at) { return at / 2; };
+  const auto far = [](const Expr& at, int extent) {
+    return clamp((at - 1) / 2 + (at % 2), 0, extent - 1);
+  };
+  const Expr row = y + rows.first;
+  const auto value = [&](const Expr& column, const Expr& at) {
+    return cast<uint16_t>(input(c, column, at));
+  };
+  // far: index of the neighbour with weight 1/4: i - 1 for even positions 2 i, i + 1 for odd ones.
+  const auto vertical = [&](const Expr& column) {
+    return value(column, near(row)) * cast<uint16_t>(3) +
+           value(column, far(row, kernel.input_height));
+  };
+  made.output = Func("output");
+  made.output(c, x, y) = cast<uint8_t>(
+      (vertical(near(x)) * cast<uint16_t>(3) + vertical(far(x, kernel.input_width)) +
+       cast<uint16_t>(8)) >> 4);
+  bind_output(made.output.output_buffer(), kernel.output, kernel.width, rows.count);
+  made.arguments = {rows.first, rows.count, input};
+  return made;
+}
+
+// 2x2 mean, rounded half up; windows cut by an odd border average what they have.
+Pipeline build_avg_pool2(const lower::Kernel& kernel) {
+  Pipeline made;
+  const Var c = made.c, x = made.x, y = made.y;
+  const RowRange rows;
+  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.input_width);
+  const Expr row = y + rows.first;
+  // A border window counts its pixels twice: (2 s + 2) >> 2 = (s + 1) >> 1.
+  const Expr right = min(2 * x + 1, kernel.input_width - 1);
+  const Expr below = min(2 * row + 1, kernel.input_height - 1);
+  const auto value = [&](const Expr& column, const Expr& at) {
+    return cast<uint16_t>(input(c, column, at));
+  };
+  made.output = Func("output");
+  made.output(c, x, y) = cast<uint8_t>((value(2 * x, 2 * row) + value(right, 2 * row) +
+                                        value(2 * x, below) + value(right, below) +
+                                        cast<uint16_t>(2)) >> 2);
+  bind_output(made.output.output_buffer(), kernel.output, kernel.width, rows.count);
+  made.arguments = {rows.first, rows.count, input};
+  return made;
+}
+
+Pipeline build(const lower::Kernel& kernel) {
+  switch (kernel.kind) {
+    case lower::KernelKind::conv: return build_conv(kernel);
+    case lower::KernelKind::depthwise: return build_depthwise(kernel);
+    case lower::KernelKind::global_avg_pool: return build_global_avg_pool(kernel);
+    case lower::KernelKind::gate: return build_gate(kernel);
+    case lower::KernelKind::upsample2: return build_upsample2(kernel);
+    case lower::KernelKind::avg_pool2: return build_avg_pool2(kernel);
+  }
+  return {};
+}
+
+}  // namespace mattec::generators

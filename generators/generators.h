@@ -1,0 +1,37 @@
+// The algorithms of the kernels, unscheduled: what is computed, not in what order. schedules/
+// decides the order; docs/numerics.md derives the arithmetic.
+#pragma once
+
+#include <vector>
+
+#include "Halide.h"
+#include "lower/kernel.h"
+
+namespace mattec::generators {
+
+// A kernel's pipeline with the handles that a schedule needs.
+struct Pipeline {
+  std::vector<Halide::Argument> arguments;  // first_row, row_count, then lower::Kernel's buffers
+  Halide::Func output;
+  Halide::Var c{"c"}, x{"x"}, y{"y"};  // of `output` and `accumulator`
+  // conv, depthwise: the integer accumulator; its updates add one segment each (and shift).
+  Halide::Func accumulator;
+  struct Update {
+    int index;            // of the accumulator's update definition
+    Halide::RDom domain;  // conv: lane of 4, group of 4 channels, column, row; a shift has none
+  };
+  std::vector<Update> updates;
+  std::vector<Halide::Func> inputs;  // conv: the segments as Funcs, so that a schedule can widen them
+};
+
+Pipeline build(const lower::Kernel& kernel);
+
+// --- one builder per kernel kind, used by build() ---
+Pipeline build_conv(const lower::Kernel& kernel);
+Pipeline build_depthwise(const lower::Kernel& kernel);
+Pipeline build_global_avg_pool(const lower::Kernel& kernel);
+Pipeline build_gate(const lower::Kernel& kernel);
+Pipeline build_upsample2(const lower::Kernel& kernel);
+Pipeline build_avg_pool2(const lower::Kernel& kernel);
+
+}  // namespace mattec::generators

@@ -1,0 +1,164 @@
+// Steps of dense and depthwise convolutions, the GRU's fused ones among them.
+#include <algorithm>
+#include <numeric>
+
+#include "ir/arithmetic.h"
+#include "ir/error.h"
+#include "lower/lowering.h"
+
+namespace mattec::lower {
+
+using ir::Op;
+using ir::TensorId;
+
+Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& segments) {
+  const ir::Convolution& conv = op.conv;
+  Step step;
+  step.name = op.name;
+  Kernel& kernel = step.kernel;
+  kernel.kind = conv.depthwise ? KernelKind::depthwise : KernelKind::conv;
+  kernel.kernel = conv.kernel;
+  kernel.stride = conv.stride;
+  kernel.dilation = conv.dilation;
+  kernel.activation = op.activation;
+  kernel.rounding = op.rounding;
+
+  std::vector<int> order(size_t(op.segment_count()));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    return conv.segment_shift[size_t(a)] > conv.segment_shift[size_t(b)];
+  });
+  std::vector<int> weight_channel(order.size() + 1, 0);
+  for (size_t j = 0; j < order.size(); ++j)
+    weight_channel[j + 1] = weight_channel[j] + graph_.tensor(op.inputs[j]).channels;
+
+  for (size_t j = 0; j < order.size(); ++j) {
+    const size_t segment = size_t(order[j]);
+    const TensorId id = op.inputs[segment];
+    const View view = id == graph_.frame ? View{frame_copy(op), 0} : views_[size_t(id)];
+    const int count = graph_.tensor(id).channels;
+    const int shift = conv.segment_shift[segment];
+    segments.push_back({count, &*graph_.tensor(id).grid, 0, weight_channel[segment], shift});
+    const int next = j + 1 < order.size() ? conv.segment_shift[size_t(order[j + 1])] : 0;
+    kernel.shifts.push_back(shift - next);
+    kernel.inputs.push_back(layout(view, conv.depthwise ? padded : round_up(count, 4)));
+    step.operands.push_back(operand(view, -conv.padding, -conv.padding, conv.stride));
+  }
+  const std::vector<int8_t> weights = conv.depthwise ? pack_depthwise(conv, padded)
+                                                     : pack_dense(conv, segments, padded);
+  step.operands.push_back(add_constants(weights.data(), weights.size()));
+  plan_.weight_bytes += static_cast<int64_t>(weights.size());
+  plan_.macs += double(conv.quantized_weight.size()) * sizes_[size_t(op.output)].height *
+                sizes_[size_t(op.output)].width;
+  return step;
+}
+
+Constants Lowering::convolution_constants(const Op& op, const std::vector<Segment>& segments,
+                                          int padded) const {
+  const ir::Convolution& conv = op.conv;
+  const ir::Grid& output = *graph_.tensor(op.output).grid;
+  const ir::Grid* residual =
+      conv.has_residual ? &*graph_.tensor(op.residual()).grid : nullptr;
+  const int residual_channels = residual ? graph_.tensor(op.residual()).channels : 0;
+  const std::vector<int32_t> bias = folded_bias(conv, segments);
+  Constants constants(padded);
+  for (int o = 0; o < conv.output_channels; ++o) {
+    // The matte's alpha has no residual beside the foreground's three channels.
+    const bool add = o < residual_channels;
+    const ir::EpilogueConstants made = ir::epilogue_constants(
+        op.activation, conv.accumulator_scale[size_t(o)], output.scale_of(o),
+        add ? residual->scale_of(o) : 0.0F);
+    constants.set_int(row_bias, o, bias[size_t(o)]);
+    constants.set_float(row_to_real, o, made.to_real);
+    constants.set_float(row_to_grid, o, made.to_grid);
+    constants.set_float(row_second, o, add ? made.residual : 0.0F);
+    if (add) constants.set_int(row_copy, o, residual->zero_point_of(o));
+    constants.set_grid(o, output, o, op.activation);
+  }
+  return constants;
+}
+
+void Lowering::lower_conv(const Op& op) {
+  const int output = store(op.output);
+  const int padded = plan_.storages[size_t(output)].pixel_stride;
+  std::vector<Segment> segments;
+  Step step = convolution_step(op, padded, segments);
+  const Constants constants = convolution_constants(op, segments, round_up(padded, channel_block));
+  step.operands.push_back(add_constants(constants.words().data(), constants.words().size() * 4));
+  if (op.conv.has_residual) {
+    const View view = views_[size_t(op.residual())];
+    step.kernel.has_residual = true;
+    step.kernel.extra = layout(view, padded);
+    step.operands.push_back(operand(view, 0, 0, 1));
+  }
+  step.kernel.output = layout({output, 0}, padded);
+  step.operands.push_back(operand({output, 0}, 0, 0, 1));
+  finish(std::move(step), sizes_[size_t(op.output)], {output});
+}
+
+// Writes [r * h | z]; the candidate's convolution reads the first half, the update the second.
+void Lowering::lower_gates(const Gru& gru) {
+  const Op& op = graph_.ops[size_t(gru.gates)];
+  const Op& product = graph_.ops[size_t(gru.product)];
+  const Op& candidate = graph_.ops[size_t(gru.candidate)];
+  const ir::Grid& gate = *graph_.tensor(op.output).grid;
+  const ir::Grid& state = *graph_.tensor(gru.state).grid;
+  const ir::Grid& reset = *graph_.tensor(product.output).grid;
+  if (gate.zero_point_of(0) != 0)
+    throw Error(graph_.name + ": " + op.name + " must have zero point 0, as sigmoids have");
+
+  const int output = make_storage(op.name, op.output, 2 * gru.channels, 1, candidate.conv.padding,
+                                  pattern_of(reset, gru.channels));
+  views_[size_t(product.output)] = {output, 0};
+  const int padded = plan_.storages[size_t(output)].pixel_stride;
+  std::vector<Segment> segments;
+  Step step = convolution_step(op, padded, segments);
+  Constants constants = convolution_constants(op, segments, round_up(padded, channel_block));
+  for (int c = 0; c < gru.channels; ++c) {
+    constants.set_grid(c, reset, c, ir::Activation::none);
+    constants.set_float(row_second, c, ir::product_multiplier(gate.scale_of(c), state.scale_of(c), reset.scale_of(c)));
+  }
+  step.operands.push_back(add_constants(constants.words().data(), constants.words().size() * 4));
+  const View h = views_[size_t(gru.state)];
+  step.kernel.epilogue = Epilogue::gates;
+  step.kernel.extra = layout(h, gru.channels);
+  step.operands.push_back(operand(h, 0, 0, 1));
+  step.kernel.output = layout({output, 0}, padded);
+  step.operands.push_back(operand({output, 0}, 0, 0, 1));
+  finish(std::move(step), sizes_[size_t(op.output)], {output});
+  for (const int slice : graph_.consumers(op.output)) {
+    const Op& view = graph_.ops[size_t(slice)];
+    views_[size_t(view.output)] = {output, view.first_channel};
+  }
+}
+
+void Lowering::lower_update(const Gru& gru) {
+  const Op& op = graph_.ops[size_t(gru.candidate)];
+  const Op& update = graph_.ops[size_t(gru.update)];
+  const View h = views_[size_t(gru.state)], z = views_[size_t(update.inputs[0])];
+  const View copy = {state_copy_.at(gru.state), 0};
+  const ir::Grid& z_grid = *graph_.tensor(update.inputs[0]).grid;
+  const ir::Grid& h_grid = *graph_.tensor(gru.state).grid;
+  const int padded = plan_.storages[size_t(h.storage)].pixel_stride;
+  const float copy_scale = 1.0F / 128;  // checked by check_supported
+
+  std::vector<Segment> segments;
+  Step step = convolution_step(op, padded, segments);
+  Constants constants = convolution_constants(op, segments, round_up(padded, channel_block));
+  for (int c = 0; c < gru.channels; ++c) {
+    constants.set_float(row_second, c, ir::blend_multiplier(z_grid.scale_of(c)));
+    constants.set_float(row_copy, c, ir::requantize_multiplier(h_grid.scale_of(c), copy_scale));
+  }
+  step.operands.push_back(add_constants(constants.words().data(), constants.words().size() * 4));
+  step.kernel.epilogue = Epilogue::blend;
+  step.kernel.extra = layout(z, padded);
+  step.operands.push_back(operand(z, 0, 0, 1));
+  step.kernel.output = layout(h, padded);
+  step.operands.push_back(operand(h, 0, 0, 1));
+  step.operands.push_back(operand(h, 0, 0, 1));
+  step.kernel.copy = layout(copy, padded);
+  step.operands.push_back(operand(copy, 0, 0, 1));
+  finish(std::move(step), sizes_[size_t(op.output)], {copy.storage});
+}
+
+}  // namespace mattec::lower

@@ -1,0 +1,216 @@
+// From the quantized graph to the plan: one step per kernel, in the graph's order.
+#include "lower/plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ir/arithmetic.h"
+#include "ir/error.h"
+#include "lower/arena.h"
+#include "lower/lowering.h"
+
+namespace mattec::lower {
+
+using ir::Op;
+using ir::OpKind;
+using ir::TensorId;
+
+namespace {
+
+// A task should take some 20 microseconds, far above what handing it to a thread costs; more than
+// 16 tasks a step help nobody.
+constexpr double macs_per_task = 4e6;
+constexpr int most_tasks = 16;
+// Kernels without multiplications move bytes; one output byte costs about as much as this.
+constexpr double macs_per_byte = 8;
+
+}  // namespace
+
+Lowering::Lowering(const ir::Graph& graph, ir::Size frame, const Options& options)
+    : graph_(merge_matte(graph, matte_)), options_(options) {
+  sizes_ = ir::infer_sizes(graph_, frame);
+  grus_ = find_grus(graph_);
+  fused_.assign(graph_.ops.size(), false);
+  views_.resize(graph_.tensors.size());
+  for (const Gru& gru : grus_) {
+    gates_of_[gru.gates] = &gru;
+    update_of_[gru.update] = &gru;
+    fused_[size_t(gru.product)] = fused_[size_t(gru.candidate)] = true;
+  }
+  plan_.name = graph_.name;
+  plan_.size = frame;
+}
+
+void Lowering::check_supported() const {
+  for (const Op& op : graph_.ops) {
+    const ir::Tensor& made = graph_.tensor(op.output);
+    if ((made.grid->bits == 4 || (op.kind == OpKind::conv && op.conv.weight_bits == 4)))
+      throw Error(graph_.name + ": " + op.name + " is quantized to 4 bits; compile knows 8-bit kernels "
+                  "only so far: quantize with --bits w8a8");
+    if (op.kind != OpKind::requantize) continue;
+    if (made.grid->zero_point_of(0) != 128 || made.grid->scale_of(0) != 1.0F / 128)
+      throw Error(graph_.name + ": " + op.name + " is not the 8-bit copy of a state");
+  }
+}
+
+Plan Lowering::run() {
+  check_supported();
+  make_states();
+  make_frames();
+  for (size_t i = 0; i < graph_.ops.size(); ++i)
+    if (!fused_[i]) lower_op(static_cast<int>(i));
+  const int steps = static_cast<int>(plan_.steps.size());
+  plan_.matte = views_[size_t(matte_)].storage;
+  plan_.storages[size_t(plan_.matte)].last_step = steps;
+  for (const int state : plan_.states) {
+    plan_.storages[size_t(state)].first_step = 0;
+    plan_.storages[size_t(state)].last_step = steps;
+  }
+  plan_arena(plan_);
+  return std::move(plan_);
+}
+
+void Lowering::lower_op(int index) {
+  const Op& op = graph_.ops[size_t(index)];
+  switch (op.kind) {
+    case OpKind::conv: {
+      const auto gates = gates_of_.find(index);
+      if (gates != gates_of_.end()) return lower_gates(*gates->second);
+      return lower_conv(op);
+    }
+    case OpKind::blend: return lower_update(*update_of_.at(index));
+    case OpKind::slice: {
+      const View from = views_[size_t(op.inputs[0])];
+      views_[size_t(op.output)] = {from.storage, from.first_channel + op.first_channel};
+      return;
+    }
+    case OpKind::global_avg_pool: return lower_pool(op);
+    case OpKind::mul: return lower_gate(op);
+    case OpKind::upsample2:
+    case OpKind::avg_pool2: return lower_resample(op);
+    default:
+      throw Error(graph_.name + ": no kernel computes " + op.name + " (" +
+                  ir::name_of(op.kind) + ")");
+  }
+}
+
+void Lowering::lower_pool(const Op& op) {
+  const View input = views_[size_t(op.inputs[0])];
+  const ir::Size size = sizes_[size_t(op.inputs[0])];
+  const ir::Grid& from = *graph_.tensor(op.inputs[0]).grid;
+  const ir::Grid& to = *graph_.tensor(op.output).grid;
+  const int output = store(op.output);
+  const int padded = plan_.storages[size_t(output)].pixel_stride;
+  const int count = size.height * size.width;
+  Constants constants(round_up(padded, channel_block));
+  for (int c = 0; c < graph_.tensor(op.output).channels; ++c) {
+    constants.set_int(row_bias, c, -count * from.zero_point_of(c));
+    constants.set_float(row_to_grid, c, ir::pool_multiplier(from.scale_of(c), to.scale_of(c), count));
+    constants.set_grid(c, to, c, ir::Activation::none);
+  }
+  Step step;
+  step.name = op.name;
+  step.kernel.kind = KernelKind::global_avg_pool;
+  step.kernel.input_width = size.width;
+  step.kernel.input_height = size.height;
+  step.kernel.inputs = {layout(input, padded)};
+  step.kernel.output = layout({output, 0}, padded);
+  step.operands = {operand(input, 0, 0, 0),
+                   add_constants(constants.words().data(), constants.words().size() * 4),
+                   operand({output, 0}, 0, 0, 1)};
+  finish(std::move(step), {1, 1}, {output});
+}
+
+void Lowering::lower_gate(const Op& op) {
+  const View x = views_[size_t(op.inputs[0])], g = views_[size_t(op.inputs[1])];
+  const ir::Grid& from = *graph_.tensor(op.inputs[0]).grid;
+  const ir::Grid& gate = *graph_.tensor(op.inputs[1]).grid;
+  const ir::Grid& to = *graph_.tensor(op.output).grid;
+  const int channels = graph_.tensor(op.output).channels;
+  if (sizes_[size_t(op.inputs[1])] != ir::Size{1, 1} || gate.is_signed || from.is_signed)
+    throw Error(graph_.name + ": no kernel computes " + op.name +
+                "; only products with a gate of one pixel have one");
+  const int output = store(op.output);
+  const int padded = plan_.storages[size_t(output)].pixel_stride;
+  Constants constants(round_up(padded, channel_block));
+  for (int c = 0; c < channels; ++c) {
+    if (gate.zero_point_of(c) != 0)
+      throw Error(graph_.name + ": " + op.name + ": a gate must have zero point 0");
+    constants.set_int(row_bias, c, from.zero_point_of(c));
+    constants.set_float(row_to_grid, c, ir::product_multiplier(from.scale_of(c), gate.scale_of(c), to.scale_of(c)));
+    constants.set_grid(c, to, c, ir::Activation::none);
+  }
+  Step step;
+  step.name = op.name;
+  step.kernel.kind = KernelKind::gate;
+  step.kernel.inputs = {layout(x, padded), layout(g, padded)};
+  step.kernel.output = layout({output, 0}, padded);
+  step.operands = {operand(x, 0, 0, 1), operand(g, 0, 0, 0),
+                   add_constants(constants.words().data(), constants.words().size() * 4),
+                   operand({output, 0}, 0, 0, 1)};
+  finish(std::move(step), sizes_[size_t(op.output)], {output});
+}
+
+void Lowering::lower_resample(const Op& op) {
+  const View input = views_[size_t(op.inputs[0])];
+  const ir::Size size = sizes_[size_t(op.inputs[0])];
+  const int output = store(op.output);
+  const int stride = plan_.storages[size_t(output)].pixel_stride;
+  const int available = plan_.storages[size_t(input.storage)].pixel_stride - input.first_channel;
+  const int channels = available >= stride ? stride : graph_.tensor(op.output).channels;
+  Step step;
+  step.name = op.name;
+  step.kernel.kind =
+      op.kind == OpKind::upsample2 ? KernelKind::upsample2 : KernelKind::avg_pool2;
+  step.kernel.input_width = size.width;
+  step.kernel.input_height = size.height;
+  step.kernel.inputs = {layout(input, channels)};
+  step.kernel.output = layout({output, 0}, channels);
+  step.operands = {operand(input, 0, 0, 0), operand({output, 0}, 0, 0, 1)};
+  finish(std::move(step), sizes_[size_t(op.output)], {output});
+}
+
+Operand Lowering::add_constants(const void* data, size_t bytes) {
+  std::vector<uint8_t>& constants = plan_.constants;
+  constants.resize((constants.size() + 63) / 64 * 64, 0);  // kernels assume 64-byte alignment
+  Operand made;
+  made.offset = static_cast<int64_t>(constants.size());
+  const auto* first = static_cast<const uint8_t*>(data);
+  constants.insert(constants.end(), first, first + bytes);
+  return made;
+}
+
+Operand Lowering::operand(const View& view, int row, int column, int rows_per_row) const {
+  const Storage& storage = plan_.storages[size_t(view.storage)];
+  Operand made;
+  made.storage = view.storage;
+  made.offset = storage.position(row, column) + int64_t(view.first_channel) * storage.element_bytes;
+  made.row_advance = rows_per_row * storage.row_bytes();
+  return made;
+}
+
+Layout Lowering::layout(const View& view, int channels) const {
+  const Storage& storage = plan_.storages[size_t(view.storage)];
+  return {channels, storage.pixel_stride,
+          static_cast<int>(storage.row_bytes() / storage.element_bytes)};
+}
+
+void Lowering::finish(Step step, ir::Size output, std::vector<int> written) {
+  for (const Operand& operand : step.operands)
+    if (operand.storage >= 0) read(operand.storage);
+  step.kernel.width = output.width;
+  step.rows = output.height;
+  const double row = std::max(step.kernel.macs_per_row(),
+                              macs_per_byte * output.width * step.kernel.output.pixel_stride);
+  const double tasks = std::min<double>({row * output.height / macs_per_task, most_tasks, double(output.height)});
+  step.rows_per_task = static_cast<int>(std::ceil(output.height / std::max(1.0, std::floor(tasks))));
+  for (const int storage : written)
+    if (plan_.storages[size_t(storage)].halo > 0) step.written.push_back(storage);
+  plan_.steps.push_back(std::move(step));
+}
+
+Plan lower(const ir::Graph& graph, ir::Size frame, const Options& options) {
+  return Lowering(graph, frame, options).run();
+}
+
+}  // namespace mattec::lower

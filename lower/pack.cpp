@@ -1,0 +1,95 @@
+#include "lower/pack.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace mattec::lower {
+namespace {
+
+int weight_inputs(const ir::Convolution& conv) {
+  const int taps = conv.kernel * conv.kernel;
+  return static_cast<int>(conv.quantized_weight.size()) / (conv.output_channels * taps);
+}
+
+}  // namespace
+
+std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Segment>& segments,
+                               int padded_outputs) {
+  const int k = conv.kernel, inputs = weight_inputs(conv);
+  std::vector<int8_t> packed;
+  for (const Segment& segment : segments) {
+    const int groups = round_up(segment.count, 4) / 4;
+    for (int tap = 0; tap < k * k; ++tap)
+      for (int group = 0; group < groups; ++group)
+        for (int o = 0; o < padded_outputs; ++o)
+          for (int lane = 0; lane < 4; ++lane) {
+            const int channel = group * 4 + lane;
+            const bool real = o < conv.output_channels && channel < segment.count;
+            const size_t at =
+                (size_t(o) * inputs + segment.weight_channel + channel) * k * k + tap;
+            packed.push_back(real ? conv.quantized_weight[at] : int8_t(0));
+          }
+  }
+  return packed;
+}
+
+std::vector<int8_t> pack_depthwise(const ir::Convolution& conv, int padded_outputs) {
+  const int taps = conv.kernel * conv.kernel;
+  std::vector<int8_t> packed(size_t(taps) * padded_outputs, 0);
+  for (int o = 0; o < conv.output_channels; ++o)
+    for (int tap = 0; tap < taps; ++tap)
+      packed[size_t(tap) * padded_outputs + o] = conv.quantized_weight[size_t(o) * taps + tap];
+  return packed;
+}
+
+std::vector<int32_t> folded_bias(const ir::Convolution& conv,
+                                 const std::vector<Segment>& segments) {
+  const int taps = conv.kernel * conv.kernel, inputs = weight_inputs(conv);
+  std::vector<int32_t> bias = conv.quantized_bias;
+  for (int o = 0; o < conv.output_channels; ++o)
+    for (const Segment& segment : segments) {
+      int32_t sum = 0;
+      const int channels = conv.depthwise ? 1 : segment.count;
+      for (int c = 0; c < channels; ++c) {
+        const int grid_channel = segment.grid_channel + (conv.depthwise ? o : c);
+        const int32_t zero = segment.grid->zero_point_of(grid_channel);
+        const size_t at = (size_t(o) * inputs + (conv.depthwise ? 0 : segment.weight_channel + c)) * taps;
+        for (int tap = 0; tap < taps; ++tap) sum += conv.quantized_weight[at + tap] * zero;
+      }
+      bias[size_t(o)] -= sum * (1 << segment.shift);
+    }
+  return bias;
+}
+
+Constants::Constants(int padded) : padded_(padded), words_(size_t(padded) * constant_rows, 0) {
+  for (int c = 0; c < padded; ++c) set_int(row_zero_point, c, -rounding_bias);
+}
+
+void Constants::set_int(ConstantRow row, int channel, int32_t value) {
+  words_[size_t(row) * padded_ + channel] = value;
+}
+
+void Constants::set_float(ConstantRow row, int channel, float value) {
+  int32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  set_int(row, channel, bits);
+}
+
+void Constants::set_grid(int channel, const ir::Grid& grid, int grid_channel,
+                         ir::Activation activation) {
+  const int32_t zero = grid.zero_point_of(grid_channel);
+  const bool no_negative =
+      activation == ir::Activation::relu || activation == ir::Activation::clamp01;
+  const int32_t low = no_negative ? zero : grid.lowest();
+  int32_t high = grid.highest();
+  if (activation == ir::Activation::clamp01) {
+    const double one = std::nearbyint(1.0F / grid.scale_of(grid_channel));
+    high = static_cast<int32_t>(std::min<double>(high, zero + one));
+  }
+  set_int(row_zero_point, channel, zero - rounding_bias);
+  set_float(row_low, channel, static_cast<float>(low - zero));
+  set_float(row_high, channel, static_cast<float>(high - zero));
+}
+
+}  // namespace mattec::lower

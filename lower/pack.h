@@ -1,0 +1,45 @@
+// Weights and per-channel constants in the order that kernels read them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ir/graph.h"
+#include "lower/kernel.h"
+
+namespace mattec::lower {
+
+// One input of a convolution: channels [first, first + count) of a tensor with this grid.
+struct Segment {
+  int count = 0;
+  const ir::Grid* grid = nullptr;
+  int grid_channel = 0;   // of the grid's first entry for this segment
+  int weight_channel = 0; // of the operation's weights
+  int shift = 0;
+};
+
+// Dense: [segment][row][column][group of 4 channels][output channel, padded][4], zeros as padding.
+std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Segment>& segments,
+                               int padded_outputs);
+// Depthwise: [row][column][channel, padded].
+std::vector<int8_t> pack_depthwise(const ir::Convolution& conv, int padded_outputs);
+
+// Bias with the zero points of the inputs folded in: the kernel multiplies raw integers.
+std::vector<int32_t> folded_bias(const ir::Convolution& conv, const std::vector<Segment>& segments);
+
+// The rows of ConstantRow, each `padded` entries of 4 bytes; padding gives output 0.
+class Constants {
+ public:
+  explicit Constants(int padded);
+  void set_int(ConstantRow row, int channel, int32_t value);
+  void set_float(ConstantRow row, int channel, float value);
+  // row_zero_point, row_low and row_high from a grid and an activation.
+  void set_grid(int channel, const ir::Grid& grid, int grid_channel, ir::Activation activation);
+  const std::vector<int32_t>& words() const { return words_; }
+
+ private:
+  int padded_;
+  std::vector<int32_t> words_;
+};
+
+}  // namespace mattec::lower

@@ -1,0 +1,28 @@
+// Groups of operations that one kernel computes.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace mattec::lower {
+
+// r, z = sigmoid(conv_ih(x, h)); c = tanh(conv_hh(x, r * h)); h' = h + z (c - h).
+struct Gru {
+  int gates = -1;      // operation indices: conv_ih
+  int product = -1;    // mul(r, h)
+  int candidate = -1;  // conv_hh
+  int update = -1;     // blend
+  int channels = 0;    // of h
+  ir::TensorId state = ir::no_tensor;  // h
+};
+
+// Every blend must be part of one; throws Error naming the blend otherwise.
+std::vector<Gru> find_grus(const ir::Graph& graph);
+
+// The graph with the convolutions that make "fgr" and "pha" merged into one of four channels (their
+// inputs and geometry are the same). Returns that operation's output in `matte`.
+ir::Graph merge_matte(const ir::Graph& graph, ir::TensorId& matte);
+
+}  // namespace mattec::lower

@@ -1,0 +1,72 @@
+// The plan of a compiled library: what is stored where, and which kernels run in what order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/sizes.h"
+#include "lower/kernel.h"
+
+namespace mattec::lower {
+
+// A tensor in the arena: rows of pixels with `halo` pixels around them.
+struct Storage {
+  std::string name;
+  ir::Size size;
+  int channels = 0;
+  int pixel_stride = 0;  // elements: channels rounded up
+  int element_bytes = 1;
+  int halo = 0;
+  std::vector<uint8_t> pattern;  // one pixel of halo, pixel_stride * element_bytes
+  int first_step = 0, last_step = 0;  // lifetime; states live through all steps
+  int64_t offset = 0;  // of the allocation, from the start of the tensors
+
+  int64_t pixel_bytes() const { return int64_t(pixel_stride) * element_bytes; }
+  int64_t row_bytes() const { return (size.width + 2 * halo) * pixel_bytes(); }
+  int64_t bytes() const { return (size.height + 2 * halo) * row_bytes(); }
+  // From the allocation's start to pixel (row, column) of the interior.
+  int64_t position(int row, int column) const {
+    return (row + halo) * row_bytes() + (column + halo) * pixel_bytes();
+  }
+};
+
+// Where a kernel's argument starts: in a storage, or in the constants (storage = -1).
+struct Operand {
+  int storage = -1;
+  int64_t offset = 0;       // bytes from the storage's (or the constants') start
+  int64_t row_advance = 0;  // bytes per output row
+};
+
+struct Step {
+  std::string name;  // the graph operation's
+  Kernel kernel;
+  std::vector<Operand> operands;
+  int rows = 0;
+  int rows_per_task = 0;
+  std::vector<int> written;  // storages whose halo is filled after the interior
+};
+
+struct Plan {
+  std::string name;
+  ir::Size size;
+  std::vector<Storage> storages;
+  std::vector<int> frames;  // storages that hold the frame, one per halo pattern
+  std::vector<int> states;  // storages that live from frame to frame
+  int matte = -1;  // storage: 4 bytes a pixel, foreground R, G, B and alpha
+  std::vector<Step> steps;
+  std::vector<uint8_t> constants;
+  int64_t tensor_bytes = 0;  // of all storages
+  int64_t weight_bytes = 0;  // of `constants`: weights alone
+  double macs = 0;
+};
+
+struct Options {
+  int channel_multiple = 16;  // storages' channels are rounded up to it (lanes of an accumulator)
+};
+
+// `graph` is quantized and of one variant. Throws Error for what no kernel does.
+Plan lower(const ir::Graph& graph, ir::Size frame, const Options& options);
+
+}  // namespace mattec::lower

@@ -1,0 +1,143 @@
+// What is stored: the frame, the states, and every tensor that an operation leaves for another.
+#include <algorithm>
+
+#include "ir/arithmetic.h"
+#include "ir/error.h"
+#include "lower/lowering.h"
+
+namespace mattec::lower {
+
+using ir::Op;
+using ir::OpKind;
+using ir::TensorId;
+
+namespace {
+
+constexpr int frame_pixel_stride = 4;  // R, G, B, 0: one dot-product group
+
+// Bytes of the frame's halo as this convolution wants it.
+std::vector<uint8_t> frame_pattern(const ir::Grid& grid, const std::vector<float>& pad_value) {
+  std::vector<uint8_t> pattern(frame_pixel_stride, 0);
+  for (size_t c = 0; c < 3; ++c)
+    pattern[c] = static_cast<uint8_t>(
+        ir::halo_value(grid, static_cast<int>(c), pad_value.empty() ? 0.0F : pad_value[c]));
+  return pattern;
+}
+
+bool convolves(const Op& op, TensorId id) {
+  const auto end = op.inputs.begin() + op.segment_count();
+  return op.kind == OpKind::conv && std::find(op.inputs.begin(), end, id) != end;
+}
+
+}  // namespace
+
+int Lowering::make_storage(const std::string& name, TensorId like, int channels, int element_bytes,
+                           int halo, std::vector<uint8_t> pattern) {
+  Storage made;
+  made.name = name;
+  made.size = sizes_[size_t(like)];
+  made.channels = channels;
+  made.pixel_stride = channels <= 4 ? 4 : round_up(channels, options_.channel_multiple);
+  made.element_bytes = element_bytes;
+  made.halo = halo;
+  pattern.resize(size_t(made.pixel_bytes()), 0);
+  made.pattern = std::move(pattern);
+  made.first_step = made.last_step = static_cast<int>(plan_.steps.size());
+  plan_.storages.push_back(std::move(made));
+  return static_cast<int>(plan_.storages.size()) - 1;
+}
+
+int Lowering::store(TensorId id) {
+  const ir::Tensor& tensor = graph_.tensor(id);
+  const int storage = make_storage(tensor.name, id, tensor.channels, 1, halo_of(id),
+                                   pattern_of(*tensor.grid, tensor.channels));
+  views_[size_t(id)] = {storage, 0};
+  return storage;
+}
+
+int Lowering::halo_of(TensorId id) const {
+  int halo = 0;
+  for (const int reader : graph_.consumers(id)) {
+    const Op& op = graph_.ops[size_t(reader)];
+    if (op.kind == OpKind::slice) halo = std::max(halo, halo_of(op.output));
+    if (!convolves(op, id)) continue;
+    halo = std::max(halo, op.conv.padding);
+    if (!op.conv.pad_value.empty())
+      throw Error(graph_.name + ": " + op.name + " pads " + graph_.tensor(id).name +
+                  " with values of its own; only the frame can be padded so");
+  }
+  return halo;
+}
+
+std::vector<uint8_t> Lowering::pattern_of(const ir::Grid& grid, int channels) const {
+  std::vector<uint8_t> pattern;
+  for (int c = 0; c < channels; ++c)
+    pattern.push_back(static_cast<uint8_t>(ir::halo_value(grid, c, 0.0F)));
+  return pattern;
+}
+
+// One copy of the frame per halo that its readers want (the stem pads with the mean colour, the
+// decoder with 0).
+void Lowering::make_frames() {
+  const TensorId frame = graph_.frame;
+  const ir::Grid& grid = *graph_.tensor(frame).grid;
+  std::map<std::vector<uint8_t>, int> halos;
+  for (const int reader : graph_.consumers(frame)) {
+    const Op& op = graph_.ops[size_t(reader)];
+    if (!convolves(op, frame)) continue;
+    int& halo = halos[frame_pattern(grid, op.conv.pad_value)];
+    halo = std::max(halo, op.conv.padding);
+  }
+  if (halos.empty()) halos[frame_pattern(grid, {})] = 0;
+  for (const auto& [pattern, halo] : halos) {
+    const int storage = make_storage("frame", frame, 3, 1, halo, pattern);
+    frame_copies_[pattern] = storage;
+    plan_.frames.push_back(storage);
+  }
+  views_[size_t(frame)] = {plan_.frames.back(), 0};
+}
+
+int Lowering::frame_copy(const Op& reader) const {
+  const ir::Grid& grid = *graph_.tensor(graph_.frame).grid;
+  return frame_copies_.at(frame_pattern(grid, reader.conv.pad_value));
+}
+
+// A state is stored in 16 bits, and in 8 for the convolutions and upsampling that read it.
+void Lowering::make_states() {
+  for (const ir::State& state : graph_.states) {
+    const int channels = graph_.tensor(state.input).channels;
+    const int wide = make_storage(state.name, state.input, channels, 2, 0, {});
+    views_[size_t(state.input)] = views_[size_t(state.output)] = {wide, 0};
+    plan_.states.push_back(wide);
+
+    const ir::Grid* grid = nullptr;
+    std::vector<TensorId> copies;
+    int halo = 0;
+    for (const TensorId id : {state.input, state.output})
+      for (const int reader : graph_.consumers(id)) {
+        const Op& op = graph_.ops[size_t(reader)];
+        if (op.kind != OpKind::requantize) continue;
+        const ir::Grid& now = *graph_.tensor(op.output).grid;
+        if (grid && !(*grid == now))
+          throw Error(graph_.name + ": state " + state.name + " is copied to two different grids");
+        grid = &now;
+        halo = std::max(halo, halo_of(op.output));
+        copies.push_back(op.output);
+        fused_[size_t(reader)] = true;
+      }
+    if (!grid) throw Error(graph_.name + ": state " + state.name + " has no 8-bit copy");
+    const int copy = make_storage(state.name + ".copy", state.input, channels, 1, halo,
+                                  pattern_of(*grid, channels));
+    for (const TensorId id : copies) views_[size_t(id)] = {copy, 0};
+    state_copy_[state.input] = copy;
+    plan_.states.push_back(copy);
+  }
+}
+
+const Storage& Lowering::read(int storage) {
+  Storage& found = plan_.storages[size_t(storage)];
+  found.last_step = std::max(found.last_step, static_cast<int>(plan_.steps.size()));
+  return found;
+}
+
+}  // namespace mattec::lower
