@@ -1,0 +1,184 @@
+#include "targets/compile.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cctype>
+#include <exception>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "ir/error.h"
+#include "ir/safetensors.h"
+#include "runtime/embedded.h"
+#include "runtime/model.h"
+#include "targets/objects.h"
+
+namespace mattec::targets {
+namespace {
+
+constexpr int smallest_extent = 16;    // four levels of halving
+constexpr int largest_extent = 8192;
+
+void check(const CompileOptions& options) {
+  const std::string& name = options.name;
+  const bool identifier =
+      !name.empty() && !std::isdigit(static_cast<unsigned char>(name[0])) &&
+      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_'; });
+  if (!identifier)
+    throw Error("library name \"" + name + "\" is no C identifier; use letters, digits and _");
+  for (const int extent : {options.size.width, options.size.height})
+    if (extent < smallest_extent || extent > largest_extent)
+      throw Error(fmt::format("size {}x{} cannot be compiled; width and height must be {} to {}",
+                              options.size.width, options.size.height, smallest_extent,
+                              largest_extent));
+}
+
+// The kernels of a plan, equal ones once, and which symbol each step calls.
+struct KernelSet {
+  std::vector<const lower::Kernel*> kernels;
+  std::vector<std::string> symbols;  // parallel to `kernels`
+  std::vector<std::string> of_step;
+};
+
+KernelSet collect(const lower::Plan& plan, const std::string& prefix) {
+  KernelSet set;
+  std::map<std::string, size_t> known;
+  for (const lower::Step& step : plan.steps) {
+    const std::string name = lower::name_of(step.kernel);
+    const auto [found, is_new] = known.try_emplace(name, set.kernels.size());
+    if (is_new) {
+      set.kernels.push_back(&step.kernel);
+      set.symbols.push_back(prefix + "_" + name);
+    }
+    set.of_step.push_back(set.symbols[found->second]);
+  }
+  return set;
+}
+
+// Compiles all kernels on `threads` threads; the first failure is thrown after all have stopped.
+std::vector<Object> compile_kernels(const KernelSet& set, const Target& target,
+                                    const CompileOptions& options) {
+  std::vector<Object> objects(set.kernels.size());
+  std::atomic<size_t> next{0}, done{0};
+  std::mutex mutex;
+  std::exception_ptr failure;
+  const auto work = [&] {
+    for (size_t i = next++; i < set.kernels.size(); i = next++) {
+      try {
+        objects[i] = {set.symbols[i] + ".o", compile_kernel(*set.kernels[i], set.symbols[i], target)};
+      } catch (...) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (!failure) failure = std::current_exception();
+        next = set.kernels.size();
+      }
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (options.progress)
+        options.progress(double(++done) / double(set.kernels.size()), "kernels for " + target.name);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 1; i < std::max(1, options.threads); ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+  if (failure) std::rethrow_exception(failure);
+  return objects;
+}
+
+std::string upper(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::toupper(c); });
+  return text;
+}
+
+std::string header_text(const lower::Plan& plan, const std::string& name, const Target& target) {
+  return fmt::format(
+      "/* {1} for {2}, written by mattec. Link lib{0}.a (and pthread). */\n"
+      "#ifndef MATTEC_MODEL_{3}_H\n"
+      "#define MATTEC_MODEL_{3}_H\n\n"
+      "#include \"mattec.h\"\n\n"
+      "#define {3}_WIDTH {4}\n"
+      "#define {3}_HEIGHT {5}\n"
+      "#define {3}_ARENA_BYTES {6}      /* memory for one session */\n"
+      "#define {3}_ARENA_ALIGNMENT 64\n"
+      "#define {3}_ABI_VERSION {7}\n\n"
+      "#ifdef __cplusplus\nextern \"C\"\n#else\nextern\n#endif\n"
+      "const mattec_model {0}_model;\n\n"
+      "#endif\n",
+      name, plan.name, target.name, upper(name), plan.size.width, plan.size.height,
+      MATTEC_SESSION_BYTES + plan.tensor_bytes, MATTEC_ABI_VERSION);
+}
+
+std::string describe_schedule(const lower::Kernel& kernel, const Target& target) {
+  if (kernel.kind != lower::KernelKind::conv) return "vectors of channels";
+  const schedules::Tile tile = schedules::conv_tile(kernel, target.machine);
+  return fmt::format("{} vectors of {} channels x {} pixels in registers", tile.vectors, tile.lanes,
+                     tile.pixels);
+}
+
+std::string manifest_text(const lower::Plan& plan, const KernelSet& set,
+                          const CompileOptions& options, const Target& target) {
+  nlohmann::ordered_json manifest = {
+      {"name", options.name},
+      {"network", plan.name},
+      {"target", target.name},
+      {"size", fmt::format("{}x{}", plan.size.width, plan.size.height)},
+      {"abi_version", MATTEC_ABI_VERSION},
+      {"arena_bytes", MATTEC_SESSION_BYTES + plan.tensor_bytes},
+      {"arena_alignment", 64},
+      {"weight_bytes", plan.weight_bytes},
+      {"constant_bytes", plan.constants.size()},
+      {"gmac", plan.macs / 1e9}};
+  for (size_t i = 0; i < set.kernels.size(); ++i)
+    manifest["kernels"].push_back({{"symbol", set.symbols[i]},
+                                   {"schedule", describe_schedule(*set.kernels[i], target)}});
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const lower::Step& step = plan.steps[i];
+    manifest["steps"].push_back({{"name", step.name},
+                                 {"kernel", set.of_step[i]},
+                                 {"rows", step.rows},
+                                 {"rows_per_task", step.rows_per_task},
+                                 {"mmac", step.kernel.macs_per_row() * step.rows / 1e6}});
+  }
+  return manifest.dump(1) + "\n";
+}
+
+}  // namespace
+
+CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
+  check(options);
+  const Target& target = find_target(options.target);
+  lower::Options lowering;
+  lowering.channel_multiple = target.machine.vector_bytes / 4;
+  const lower::Plan plan =
+      lower::lower(ir::extract(graph, ir::Variant::direct), options.size, lowering);
+  const KernelSet set = collect(plan, options.name);
+
+  std::vector<Object> objects = compile_kernels(set, target, options);
+  objects.push_back({options.name + "_model.o", emit_model(plan, options.name, set.of_step, target)});
+  objects.push_back({options.name + "_runtime.o", rename_runtime(options.name, target)});
+  return {target.name, make_archive(objects), header_text(plan, options.name, target),
+          manifest_text(plan, set, options, target)};
+}
+
+void write_library(const CompiledLibrary& library, const std::string& name,
+                   const std::string& folder) {
+  const std::filesystem::path at = std::filesystem::path(folder) / library.target;
+  std::error_code problem;
+  std::filesystem::create_directories(at, problem);
+  if (problem) throw Error(at.string() + ": cannot make this folder: " + problem.message());
+  const auto write = [&](const std::string& file, const void* data, size_t size) {
+    ir::write_file_atomically((at / file).string(), data, size);
+  };
+  const std::string_view runtime_header = runtime::public_header();
+  write("lib" + name + ".a", library.archive.data(), library.archive.size());
+  write(name + ".h", library.header.data(), library.header.size());
+  write("mattec.h", runtime_header.data(), runtime_header.size());
+  write(name + ".json", library.manifest.data(), library.manifest.size());
+}
+
+}  // namespace mattec::targets

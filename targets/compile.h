@@ -1,0 +1,39 @@
+// From a quantized graph to a static library with its header and manifest.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/sizes.h"
+#include "lower/plan.h"
+#include "targets/target.h"
+
+namespace mattec::targets {
+
+struct CompileOptions {
+  std::string target = "host";
+  ir::Size size;
+  std::string name = "rvm";  // prefix of every symbol: a C identifier
+  int threads = 2;           // that compile kernels
+  std::function<void(double fraction, const std::string& what)> progress;
+};
+
+struct CompiledLibrary {
+  std::string target;
+  std::vector<uint8_t> archive;  // lib<name>.a
+  std::string header;            // <name>.h
+  std::string manifest;          // <name>.json
+};
+
+// `graph`: quantized, direct variant extracted or not. Throws Error for what cannot be compiled.
+// The same graph and options give the same bytes, whatever the threads.
+CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options);
+
+// Writes <folder>/<target>/{lib<name>.a, <name>.h, mattec.h, <name>.json}; each file is written
+// beside and renamed.
+void write_library(const CompiledLibrary& library, const std::string& name,
+                   const std::string& folder);
+
+}  // namespace mattec::targets

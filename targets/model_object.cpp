@@ -1,0 +1,192 @@
+// Tables and weights as an object file, by LLVM.
+#include <llvm/IR/Constants.h>
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/LegacyPassManager.h>
+#include <llvm/IR/Module.h>
+#include <llvm/MC/TargetRegistry.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/Target/TargetMachine.h>
+#include <llvm/TargetParser/Triple.h>
+
+#include <memory>
+
+#include "ir/error.h"
+#include "runtime/model.h"
+#include "targets/objects.h"
+
+namespace mattec::targets {
+namespace {
+
+using llvm::Constant;
+using Fields = std::vector<Constant*>;
+
+// Emits records whose fields are 8 bytes each: integers and addresses.
+class Emitter {
+ public:
+  Emitter(const lower::Plan& plan, const std::string& prefix, const Target& target);
+  void emit_plan(const std::vector<std::string>& kernel_symbols);
+  llvm::Module& module() { return module_; }
+
+ private:
+  Constant* number(int64_t value);
+  Constant* external(const std::string& symbol);
+  Constant* record(const Fields& fields);
+  // A private constant array of records; null if empty.
+  Constant* array(const std::string& name, const std::vector<Constant*>& records);
+  Constant* bytes(const std::string& name, const std::vector<uint8_t>& data);
+  int64_t pattern(const std::vector<uint8_t>& pixel);
+  int64_t place(const lower::Storage& storage) const;
+  Constant* halo(const lower::Storage& storage);
+  Constant* step(size_t index, const std::string& symbol);
+  Constant* states();
+  Constant* frames();
+
+  const lower::Plan& plan_;
+  std::string prefix_;
+  int64_t cpu_features_;
+  llvm::LLVMContext context_;
+  llvm::Module module_;
+  std::vector<uint8_t> constants_;
+};
+
+Emitter::Emitter(const lower::Plan& plan, const std::string& prefix, const Target& target)
+    : plan_(plan), prefix_(prefix), cpu_features_(target.cpu_features), module_(prefix, context_), constants_(plan.constants) {
+  module_.setTargetTriple(target.llvm_triple);
+}
+
+Constant* Emitter::number(int64_t value) {
+  return llvm::ConstantInt::get(llvm::Type::getInt64Ty(context_), static_cast<uint64_t>(value));
+}
+
+Constant* Emitter::external(const std::string& symbol) {
+  if (llvm::GlobalVariable* known = module_.getNamedGlobal(symbol)) return known;
+  return new llvm::GlobalVariable(module_, llvm::Type::getInt8Ty(context_), true,
+                                  llvm::GlobalValue::ExternalLinkage, nullptr, symbol);
+}
+
+Constant* Emitter::record(const Fields& fields) {
+  return llvm::ConstantStruct::getAnon(context_, fields);
+}
+
+Constant* Emitter::array(const std::string& name, const std::vector<Constant*>& records) {
+  if (records.empty())
+    return llvm::ConstantPointerNull::get(llvm::PointerType::getUnqual(context_));
+  auto* type = llvm::ArrayType::get(records[0]->getType(), records.size());
+  auto* global = new llvm::GlobalVariable(module_, type, true, llvm::GlobalValue::PrivateLinkage,
+                                          llvm::ConstantArray::get(type, records), name);
+  global->setAlignment(llvm::Align(8));
+  return global;
+}
+
+Constant* Emitter::bytes(const std::string& name, const std::vector<uint8_t>& data) {
+  Constant* value = llvm::ConstantDataArray::get(context_, llvm::ArrayRef<uint8_t>(data));
+  auto* global = new llvm::GlobalVariable(module_, value->getType(), true,
+                                          llvm::GlobalValue::PrivateLinkage, value, name);
+  global->setAlignment(llvm::Align(64));
+  return global;
+}
+
+int64_t Emitter::pattern(const std::vector<uint8_t>& pixel) {
+  const auto at = static_cast<int64_t>(constants_.size());
+  constants_.insert(constants_.end(), pixel.begin(), pixel.end());
+  return at;
+}
+
+int64_t Emitter::place(const lower::Storage& storage) const {
+  return storage.offset + storage.position(0, 0);
+}
+
+Constant* Emitter::halo(const lower::Storage& storage) {
+  return record({number(place(storage)), number(storage.size.width), number(storage.size.height),
+                 number(storage.halo), number(storage.pixel_bytes()), number(storage.row_bytes()),
+                 number(pattern(storage.pattern))});
+}
+
+Constant* Emitter::step(size_t index, const std::string& symbol) {
+  const lower::Step& step = plan_.steps[index];
+  const std::string name = prefix_ + "_step" + std::to_string(index);
+  std::vector<Constant*> operands, halos;
+  for (const lower::Operand& operand : step.operands) {
+    const bool stored = operand.storage >= 0;
+    const int64_t start = stored ? plan_.storages[size_t(operand.storage)].offset : 0;
+    operands.push_back(record({number(stored ? MATTEC_IN_ARENA : MATTEC_IN_CONSTANTS),
+                               number(start + operand.offset), number(operand.row_advance)}));
+  }
+  for (const int storage : step.written) halos.push_back(halo(plan_.storages[size_t(storage)]));
+  if (operands.size() > MATTEC_MAX_OPERANDS)
+    throw Error(plan_.name + ": " + step.name + " convolves more tensors than a kernel takes");
+  return record({external(symbol + "_argv"), array(name + "_operands", operands),
+                 number(int64_t(operands.size())), number(step.rows), number(step.rows_per_task),
+                 array(name + "_halos", halos), number(int64_t(halos.size()))});
+}
+
+Constant* Emitter::states() {
+  std::vector<Constant*> records;
+  for (const int id : plan_.states) {
+    const lower::Storage& storage = plan_.storages[size_t(id)];
+    records.push_back(record({number(storage.offset), number(storage.bytes()),
+                              number(pattern(storage.pattern)), number(storage.pixel_bytes())}));
+  }
+  return array(prefix_ + "_states", records);
+}
+
+Constant* Emitter::frames() {
+  std::vector<Constant*> records;
+  for (const int id : plan_.frames) records.push_back(record({halo(plan_.storages[size_t(id)])}));
+  return array(prefix_ + "_frames", records);
+}
+
+void Emitter::emit_plan(const std::vector<std::string>& kernel_symbols) {
+  std::vector<Constant*> steps;
+  for (size_t i = 0; i < plan_.steps.size(); ++i) steps.push_back(step(i, kernel_symbols[i]));
+  const lower::Storage& matte = plan_.storages[size_t(plan_.matte)];
+  Constant* const states_array = states();
+  Constant* const frames_array = frames();
+  // The order of mattec_plan.
+  Constant* plan = record(
+      {external(prefix_ + "_functions"), number(MATTEC_ABI_VERSION), number(plan_.size.width),
+       number(plan_.size.height), number(MATTEC_SESSION_BYTES + plan_.tensor_bytes), number(64),
+       number(MATTEC_SESSION_BYTES), number(cpu_features_), bytes(prefix_ + "_constants", constants_),
+       frames_array, number(int64_t(plan_.frames.size())), array(prefix_ + "_steps", steps),
+       number(int64_t(steps.size())), states_array, number(int64_t(plan_.states.size())),
+       number(place(matte)), number(matte.row_bytes())});
+  auto* global = new llvm::GlobalVariable(module_, plan->getType(), true,
+                                          llvm::GlobalValue::ExternalLinkage, plan,
+                                          prefix_ + "_model");
+  global->setAlignment(llvm::Align(8));
+}
+
+std::unique_ptr<llvm::TargetMachine> machine_for(const Target& target) {
+  static const bool initialised = [] {
+    llvm::InitializeAllTargetInfos();
+    llvm::InitializeAllTargets();
+    llvm::InitializeAllTargetMCs();
+    llvm::InitializeAllAsmPrinters();
+    return true;
+  }();
+  (void)initialised;
+  std::string problem;
+  const llvm::Target* found = llvm::TargetRegistry::lookupTarget(target.llvm_triple, problem);
+  if (!found) throw Error("target " + target.name + ": " + problem);
+  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
+      target.llvm_triple, "", "", llvm::TargetOptions(), llvm::Reloc::PIC_));
+}
+
+}  // namespace
+
+Bytes emit_model(const lower::Plan& plan, const std::string& prefix,
+                 const std::vector<std::string>& kernel_symbols, const Target& target) {
+  Emitter emitter(plan, prefix, target);
+  const std::unique_ptr<llvm::TargetMachine> machine = machine_for(target);
+  emitter.module().setDataLayout(machine->createDataLayout());
+  emitter.emit_plan(kernel_symbols);
+  llvm::SmallVector<char, 0> object;
+  llvm::raw_svector_ostream stream(object);
+  llvm::legacy::PassManager passes;
+  if (machine->addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::ObjectFile))
+    throw Error("target " + target.name + ": this LLVM writes no object files for it");
+  passes.run(emitter.module());
+  return Bytes(object.begin(), object.end());
+}
+
+}  // namespace mattec::targets

@@ -1,0 +1,34 @@
+// Object code: kernels by Halide, tables by LLVM, the runtime renamed, all in one archive.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lower/plan.h"
+#include "targets/target.h"
+
+namespace mattec::targets {
+
+using Bytes = std::vector<uint8_t>;
+
+struct Object {
+  std::string name;  // the archive member's
+  Bytes bytes;
+};
+
+// Compiles one kernel; the object defines `symbol` and `symbol`_argv. Same input, same bytes.
+Bytes compile_kernel(const lower::Kernel& kernel, const std::string& symbol, const Target& target);
+
+// The records of runtime/model.h with the constants: defines <prefix>_model, wants
+// <prefix>_functions and, for step i, `kernel_symbols[i]`_argv.
+Bytes emit_model(const lower::Plan& plan, const std::string& prefix,
+                 const std::vector<std::string>& kernel_symbols, const Target& target);
+
+// The runtime's object with its one symbol renamed to <prefix>_functions.
+Bytes rename_runtime(const std::string& prefix, const Target& target);
+
+// A static library with a symbol table; deterministic (no times, no owners).
+Bytes make_archive(const std::vector<Object>& members);
+
+}  // namespace mattec::targets

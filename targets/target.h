@@ -1,0 +1,28 @@
+// The product targets: one small record each.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "schedules/schedule.h"
+
+namespace mattec::targets {
+
+struct Target {
+  std::string name;          // "x86-64-avx2"
+  std::string halide;        // Halide target string: architecture, system, instruction sets
+  std::string llvm_triple;   // of the objects that hold tables and weights
+  std::string architecture;  // "x86-64": selects the runtime's object
+  int64_t cpu_features = 0;  // runtime/model.h: what mattec_init checks
+  schedules::Machine machine;
+  // Mnemonics of the instructions that multiply and add 8- or 16-bit integers.
+  std::vector<std::string> dot_products;
+};
+
+// Every target that this compiler emits.
+const std::vector<Target>& known_targets();
+// Throws Error that lists the known targets. "host" picks the best one this processor runs.
+const Target& find_target(const std::string& name);
+
+}  // namespace mattec::targets
