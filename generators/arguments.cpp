@@ -71,11 +71,16 @@ Expr activated(ir::Activation activation, Expr accumulator, const ImageParam& co
   switch (activation) {
     case ir::Activation::none:
     case ir::Activation::relu:
-    case ir::Activation::clamp01: return value * grid;
-    case ir::Activation::hardswish: return real * ramp * grid;
-    case ir::Activation::hardsigmoid: return ramp * grid;
-    case ir::Activation::sigmoid: return sigmoid_approximation(real) * grid;
-    case ir::Activation::tanh: return tanh_approximation(real) * grid;
+    case ir::Activation::clamp01:
+      return value * grid;
+    case ir::Activation::hardswish:
+      return real * ramp * grid;
+    case ir::Activation::hardsigmoid:
+      return ramp * grid;
+    case ir::Activation::sigmoid:
+      return sigmoid_approximation(real) * grid;
+    case ir::Activation::tanh:
+      return tanh_approximation(real) * grid;
   }
   return value;
 }

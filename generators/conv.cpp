@@ -55,9 +55,11 @@ Pipeline build_conv(const lower::Kernel& kernel) {
 
   std::vector<ImageParam> inputs;
   int groups = 0;
-  const int columns = (kernel.width - 1) * kernel.stride + (kernel.kernel - 1) * kernel.dilation + 1;
+  const int columns =
+      (kernel.width - 1) * kernel.stride + (kernel.kernel - 1) * kernel.dilation + 1;
   for (const lower::Layout& layout : kernel.inputs) {
-    inputs.push_back(input_parameter("input" + std::to_string(inputs.size()), UInt(8), layout, columns));
+    inputs.push_back(
+        input_parameter("input" + std::to_string(inputs.size()), UInt(8), layout, columns));
     groups += layout.channels / 4 * kernel.kernel * kernel.kernel;
   }
   ImageParam weights(Int(8), 3, "weights");
@@ -102,8 +104,8 @@ Pipeline build_conv(const lower::Kernel& kernel) {
     const ImageParam h = input_parameter("h", Int(16), kernel.extra, kernel.width);
     const Expr gate = gate_integer(value);
     const Expr product = cast<float>(gate * cast<int32_t>(h(min(c, half - 1), x, y))) * second;
-    output(c, x, y) = select(c < half, to_grid(product, constants, c, kernel.rounding),
-                             cast<uint8_t>(gate));
+    output(c, x, y) =
+        select(c < half, to_grid(product, constants, c, kernel.rounding), cast<uint8_t>(gate));
     made.arguments.emplace_back(h);
   } else if (kernel.has_residual) {
     const ImageParam residual = input_parameter("residual", UInt(8), kernel.extra, kernel.width);

@@ -31,8 +31,8 @@ Pipeline build_depthwise(const lower::Kernel& kernel) {
   made.updates.push_back({0, r});
 
   made.output = Func("output");
-  made.output(c, x, y) =
-      to_grid(activated(kernel.activation, acc(c, x, y), constants, c), constants, c, kernel.rounding);
+  made.output(c, x, y) = to_grid(activated(kernel.activation, acc(c, x, y), constants, c),
+                                 constants, c, kernel.rounding);
   bind_output(made.output.output_buffer(), kernel.output, kernel.width, rows.count);
   made.arguments = {rows.first, rows.count, input, weights, constants};
   return made;

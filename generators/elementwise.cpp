@@ -20,8 +20,7 @@ Pipeline build_global_avg_pool(const lower::Kernel& kernel) {
   acc(c, x, y) += cast<int32_t>(input(c, r.x, r.y));
   made.updates.push_back({0, r});
   made.output = Func("output");
-  const Expr mean =
-      cast<float>(acc(c, x, y)) * constant_float(constants, c, lower::row_to_grid);
+  const Expr mean = cast<float>(acc(c, x, y)) * constant_float(constants, c, lower::row_to_grid);
   made.output(c, x, y) = to_grid(mean, constants, c, kernel.rounding);
   bind_output(made.output.output_buffer(), kernel.output, 1, rows.count);
   made.arguments = {rows.first, rows.count, input, constants};
@@ -36,8 +35,7 @@ Pipeline build_gate(const lower::Kernel& kernel) {
   const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.width);
   const ImageParam gate = input_parameter("gate", UInt(8), kernel.inputs[1], 1);
   const ImageParam constants = constants_parameter(kernel.output.channels);
-  const Expr value =
-      cast<int32_t>(input(c, x, y)) - constant_int(constants, c, lower::row_bias);
+  const Expr value = cast<int32_t>(input(c, x, y)) - constant_int(constants, c, lower::row_bias);
   const Expr product = cast<float>(value * cast<int32_t>(gate(c, 0, 0))) *
                        constant_float(constants, c, lower::row_to_grid);
   made.output = Func("output");
@@ -68,9 +66,9 @@ Pipeline build_upsample2(const lower::Kernel& kernel) {
            value(column, far(row, kernel.input_height));
   };
   made.output = Func("output");
-  made.output(c, x, y) = cast<uint8_t>(
-      (vertical(near(x)) * cast<uint16_t>(3) + vertical(far(x, kernel.input_width)) +
-       cast<uint16_t>(8)) >> 4);
+  made.output(c, x, y) = cast<uint8_t>((vertical(near(x)) * cast<uint16_t>(3) +
+                                        vertical(far(x, kernel.input_width)) + cast<uint16_t>(8)) >>
+                                       4);
   bind_output(made.output.output_buffer(), kernel.output, kernel.width, rows.count);
   made.arguments = {rows.first, rows.count, input};
   return made;
@@ -90,9 +88,10 @@ Pipeline build_avg_pool2(const lower::Kernel& kernel) {
     return cast<uint16_t>(input(c, column, at));
   };
   made.output = Func("output");
-  made.output(c, x, y) = cast<uint8_t>((value(2 * x, 2 * row) + value(right, 2 * row) +
-                                        value(2 * x, below) + value(right, below) +
-                                        cast<uint16_t>(2)) >> 2);
+  made.output(c, x, y) =
+      cast<uint8_t>((value(2 * x, 2 * row) + value(right, 2 * row) + value(2 * x, below) +
+                     value(right, below) + cast<uint16_t>(2)) >>
+                    2);
   bind_output(made.output.output_buffer(), kernel.output, kernel.width, rows.count);
   made.arguments = {rows.first, rows.count, input};
   return made;
@@ -100,12 +99,18 @@ Pipeline build_avg_pool2(const lower::Kernel& kernel) {
 
 Pipeline build(const lower::Kernel& kernel) {
   switch (kernel.kind) {
-    case lower::KernelKind::conv: return build_conv(kernel);
-    case lower::KernelKind::depthwise: return build_depthwise(kernel);
-    case lower::KernelKind::global_avg_pool: return build_global_avg_pool(kernel);
-    case lower::KernelKind::gate: return build_gate(kernel);
-    case lower::KernelKind::upsample2: return build_upsample2(kernel);
-    case lower::KernelKind::avg_pool2: return build_avg_pool2(kernel);
+    case lower::KernelKind::conv:
+      return build_conv(kernel);
+    case lower::KernelKind::depthwise:
+      return build_depthwise(kernel);
+    case lower::KernelKind::global_avg_pool:
+      return build_global_avg_pool(kernel);
+    case lower::KernelKind::gate:
+      return build_gate(kernel);
+    case lower::KernelKind::upsample2:
+      return build_upsample2(kernel);
+    case lower::KernelKind::avg_pool2:
+      return build_avg_pool2(kernel);
   }
   return {};
 }

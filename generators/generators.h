@@ -21,7 +21,8 @@ struct Pipeline {
     Halide::RDom domain;  // conv: lane of 4, group of 4 channels, column, row; a shift has none
   };
   std::vector<Update> updates;
-  std::vector<Halide::Func> inputs;  // conv: the segments as Funcs, so that a schedule can widen them
+  std::vector<Halide::Func>
+      inputs;  // conv: the segments as Funcs, so that a schedule can widen them
 };
 
 Pipeline build(const lower::Kernel& kernel);

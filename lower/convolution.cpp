@@ -44,8 +44,8 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
     kernel.inputs.push_back(layout(view, conv.depthwise ? padded : round_up(count, 4)));
     step.operands.push_back(operand(view, -conv.padding, -conv.padding, conv.stride));
   }
-  const std::vector<int8_t> weights = conv.depthwise ? pack_depthwise(conv, padded)
-                                                     : pack_dense(conv, segments, padded);
+  const std::vector<int8_t> weights =
+      conv.depthwise ? pack_depthwise(conv, padded) : pack_dense(conv, segments, padded);
   step.operands.push_back(add_constants(weights.data(), weights.size()));
   plan_.weight_bytes += static_cast<int64_t>(weights.size());
   plan_.macs += double(conv.quantized_weight.size()) * sizes_[size_t(op.output)].height *
@@ -57,17 +57,16 @@ Constants Lowering::convolution_constants(const Op& op, const std::vector<Segmen
                                           int padded) const {
   const ir::Convolution& conv = op.conv;
   const ir::Grid& output = *graph_.tensor(op.output).grid;
-  const ir::Grid* residual =
-      conv.has_residual ? &*graph_.tensor(op.residual()).grid : nullptr;
+  const ir::Grid* residual = conv.has_residual ? &*graph_.tensor(op.residual()).grid : nullptr;
   const int residual_channels = residual ? graph_.tensor(op.residual()).channels : 0;
   const std::vector<int32_t> bias = folded_bias(conv, segments);
   Constants constants(padded);
   for (int o = 0; o < conv.output_channels; ++o) {
     // The matte's alpha has no residual beside the foreground's three channels.
     const bool add = o < residual_channels;
-    const ir::EpilogueConstants made = ir::epilogue_constants(
-        op.activation, conv.accumulator_scale[size_t(o)], output.scale_of(o),
-        add ? residual->scale_of(o) : 0.0F);
+    const ir::EpilogueConstants made =
+        ir::epilogue_constants(op.activation, conv.accumulator_scale[size_t(o)], output.scale_of(o),
+                               add ? residual->scale_of(o) : 0.0F);
     constants.set_int(row_bias, o, bias[size_t(o)]);
     constants.set_float(row_to_real, o, made.to_real);
     constants.set_float(row_to_grid, o, made.to_grid);
@@ -116,7 +115,9 @@ void Lowering::lower_gates(const Gru& gru) {
   Constants constants = convolution_constants(op, segments, round_up(padded, channel_block));
   for (int c = 0; c < gru.channels; ++c) {
     constants.set_grid(c, reset, c, ir::Activation::none);
-    constants.set_float(row_second, c, ir::product_multiplier(gate.scale_of(c), state.scale_of(c), reset.scale_of(c)));
+    constants.set_float(
+        row_second, c,
+        ir::product_multiplier(gate.scale_of(c), state.scale_of(c), reset.scale_of(c)));
   }
   step.operands.push_back(add_constants(constants.words().data(), constants.words().size() * 4));
   const View h = views_[size_t(gru.state)];

@@ -78,6 +78,8 @@ struct Kernel {
 std::string name_of(const Kernel& kernel);
 
 constexpr int channel_block = 16;  // output channels of weights and constants are padded to this
-inline int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
+inline int round_up(int value, int multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 }  // namespace mattec::lower

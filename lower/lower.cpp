@@ -1,6 +1,4 @@
 // From the quantized graph to the plan: one step per kernel, in the graph's order.
-#include "lower/plan.h"
-
 #include <algorithm>
 #include <cmath>
 
@@ -8,6 +6,7 @@
 #include "ir/error.h"
 #include "lower/arena.h"
 #include "lower/lowering.h"
+#include "lower/plan.h"
 
 namespace mattec::lower {
 
@@ -45,7 +44,8 @@ void Lowering::check_supported() const {
   for (const Op& op : graph_.ops) {
     const ir::Tensor& made = graph_.tensor(op.output);
     if ((made.grid->bits == 4 || (op.kind == OpKind::conv && op.conv.weight_bits == 4)))
-      throw Error(graph_.name + ": " + op.name + " is quantized to 4 bits; compile knows 8-bit kernels "
+      throw Error(graph_.name + ": " + op.name +
+                  " is quantized to 4 bits; compile knows 8-bit kernels "
                   "only so far: quantize with --bits w8a8");
     if (op.kind != OpKind::requantize) continue;
     if (made.grid->zero_point_of(0) != 128 || made.grid->scale_of(0) != 1.0F / 128)
@@ -78,19 +78,23 @@ void Lowering::lower_op(int index) {
       if (gates != gates_of_.end()) return lower_gates(*gates->second);
       return lower_conv(op);
     }
-    case OpKind::blend: return lower_update(*update_of_.at(index));
+    case OpKind::blend:
+      return lower_update(*update_of_.at(index));
     case OpKind::slice: {
       const View from = views_[size_t(op.inputs[0])];
       views_[size_t(op.output)] = {from.storage, from.first_channel + op.first_channel};
       return;
     }
-    case OpKind::global_avg_pool: return lower_pool(op);
-    case OpKind::mul: return lower_gate(op);
+    case OpKind::global_avg_pool:
+      return lower_pool(op);
+    case OpKind::mul:
+      return lower_gate(op);
     case OpKind::upsample2:
-    case OpKind::avg_pool2: return lower_resample(op);
+    case OpKind::avg_pool2:
+      return lower_resample(op);
     default:
-      throw Error(graph_.name + ": no kernel computes " + op.name + " (" +
-                  ir::name_of(op.kind) + ")");
+      throw Error(graph_.name + ": no kernel computes " + op.name + " (" + ir::name_of(op.kind) +
+                  ")");
   }
 }
 
@@ -105,7 +109,8 @@ void Lowering::lower_pool(const Op& op) {
   Constants constants(round_up(padded, channel_block));
   for (int c = 0; c < graph_.tensor(op.output).channels; ++c) {
     constants.set_int(row_bias, c, -count * from.zero_point_of(c));
-    constants.set_float(row_to_grid, c, ir::pool_multiplier(from.scale_of(c), to.scale_of(c), count));
+    constants.set_float(row_to_grid, c,
+                        ir::pool_multiplier(from.scale_of(c), to.scale_of(c), count));
     constants.set_grid(c, to, c, ir::Activation::none);
   }
   Step step;
@@ -137,7 +142,8 @@ void Lowering::lower_gate(const Op& op) {
     if (gate.zero_point_of(c) != 0)
       throw Error(graph_.name + ": " + op.name + ": a gate must have zero point 0");
     constants.set_int(row_bias, c, from.zero_point_of(c));
-    constants.set_float(row_to_grid, c, ir::product_multiplier(from.scale_of(c), gate.scale_of(c), to.scale_of(c)));
+    constants.set_float(row_to_grid, c,
+                        ir::product_multiplier(from.scale_of(c), gate.scale_of(c), to.scale_of(c)));
     constants.set_grid(c, to, c, ir::Activation::none);
   }
   Step step;
@@ -160,8 +166,7 @@ void Lowering::lower_resample(const Op& op) {
   const int channels = available >= stride ? stride : graph_.tensor(op.output).channels;
   Step step;
   step.name = op.name;
-  step.kernel.kind =
-      op.kind == OpKind::upsample2 ? KernelKind::upsample2 : KernelKind::avg_pool2;
+  step.kernel.kind = op.kind == OpKind::upsample2 ? KernelKind::upsample2 : KernelKind::avg_pool2;
   step.kernel.input_width = size.width;
   step.kernel.input_height = size.height;
   step.kernel.inputs = {layout(input, channels)};
@@ -202,8 +207,10 @@ void Lowering::finish(Step step, ir::Size output, std::vector<int> written) {
   step.rows = output.height;
   const double row = std::max(step.kernel.macs_per_row(),
                               macs_per_byte * output.width * step.kernel.output.pixel_stride);
-  const double tasks = std::min<double>({row * output.height / macs_per_task, most_tasks, double(output.height)});
-  step.rows_per_task = static_cast<int>(std::ceil(output.height / std::max(1.0, std::floor(tasks))));
+  const double tasks =
+      std::min<double>({row * output.height / macs_per_task, most_tasks, double(output.height)});
+  step.rows_per_task =
+      static_cast<int>(std::ceil(output.height / std::max(1.0, std::floor(tasks))));
   for (const int storage : written)
     if (plan_.storages[size_t(storage)].halo > 0) step.written.push_back(storage);
   plan_.steps.push_back(std::move(step));

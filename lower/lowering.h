@@ -53,7 +53,8 @@ class Lowering {
   Constants convolution_constants(const ir::Op& op, const std::vector<Segment>& segments,
                                   int padded) const;
   Operand add_constants(const void* data, size_t bytes);
-  Operand operand(const View& view, int row, int column, int rows_per_row) const;  // input rows per output row
+  Operand operand(const View& view, int row, int column,
+                  int rows_per_row) const;  // input rows per output row
   Layout layout(const View& view, int channels) const;
   void finish(Step step, ir::Size output, std::vector<int> written);
 

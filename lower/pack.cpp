@@ -26,8 +26,7 @@ std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Se
           for (int lane = 0; lane < 4; ++lane) {
             const int channel = group * 4 + lane;
             const bool real = o < conv.output_channels && channel < segment.count;
-            const size_t at =
-                (size_t(o) * inputs + segment.weight_channel + channel) * k * k + tap;
+            const size_t at = (size_t(o) * inputs + segment.weight_channel + channel) * k * k + tap;
             packed.push_back(real ? conv.quantized_weight[at] : int8_t(0));
           }
   }
@@ -54,7 +53,8 @@ std::vector<int32_t> folded_bias(const ir::Convolution& conv,
       for (int c = 0; c < channels; ++c) {
         const int grid_channel = segment.grid_channel + (conv.depthwise ? o : c);
         const int32_t zero = segment.grid->zero_point_of(grid_channel);
-        const size_t at = (size_t(o) * inputs + (conv.depthwise ? 0 : segment.weight_channel + c)) * taps;
+        const size_t at =
+            (size_t(o) * inputs + (conv.depthwise ? 0 : segment.weight_channel + c)) * taps;
         for (int tap = 0; tap < taps; ++tap) sum += conv.quantized_weight[at + tap] * zero;
       }
       bias[size_t(o)] -= sum * (1 << segment.shift);

@@ -13,8 +13,8 @@ namespace mattec::lower {
 struct Segment {
   int count = 0;
   const ir::Grid* grid = nullptr;
-  int grid_channel = 0;   // of the grid's first entry for this segment
-  int weight_channel = 0; // of the operation's weights
+  int grid_channel = 0;    // of the grid's first entry for this segment
+  int weight_channel = 0;  // of the operation's weights
   int shift = 0;
 };
 

@@ -63,7 +63,8 @@ bool match(const Graph& graph, int blend, Gru& gru) {
 
 const Op& output_conv(const Graph& graph, const char* name) {
   const ir::Output* output = graph.find_output(name, ir::Variant::both);
-  if (!output) throw Error(graph.name + ": no output \"" + name + "\"; a matting network has fgr and pha");
+  if (!output)
+    throw Error(graph.name + ": no output \"" + name + "\"; a matting network has fgr and pha");
   const int index = producer_of_kind(graph, output->tensor, OpKind::conv);
   if (index < 0 || !graph.consumers(output->tensor).empty())
     throw Error(graph.name + ": output \"" + name + "\" is not made by a convolution of its own");
@@ -96,13 +97,13 @@ Graph merge_matte(const Graph& graph, TensorId& matte) {
   const int segments = foreground.segment_count();
   const ir::Convolution& a = foreground.conv;
   const ir::Convolution& b = alpha.conv;
-  const bool same =
-      segments == alpha.segment_count() && !b.has_residual && a.output_channels == 3 &&
-      b.output_channels == 1 && a.kernel == b.kernel && a.stride == b.stride &&
-      a.padding == b.padding && a.dilation == b.dilation && !a.depthwise && !b.depthwise &&
-      a.segment_shift == b.segment_shift && foreground.rounding == alpha.rounding &&
-      foreground.activation == alpha.activation &&
-      std::equal(alpha.inputs.begin(), alpha.inputs.end(), foreground.inputs.begin());
+  const bool same = segments == alpha.segment_count() && !b.has_residual &&
+                    a.output_channels == 3 && b.output_channels == 1 && a.kernel == b.kernel &&
+                    a.stride == b.stride && a.padding == b.padding && a.dilation == b.dilation &&
+                    !a.depthwise && !b.depthwise && a.segment_shift == b.segment_shift &&
+                    foreground.rounding == alpha.rounding &&
+                    foreground.activation == alpha.activation &&
+                    std::equal(alpha.inputs.begin(), alpha.inputs.end(), foreground.inputs.begin());
   if (!same)
     throw Error(graph.name + ": " + foreground.name + " and " + alpha.name +
                 " do not convolve the same tensors; no kernel computes them together");
@@ -122,11 +123,10 @@ Graph merge_matte(const Graph& graph, TensorId& matte) {
       grid.zero_point.push_back(graph.tensor(made).grid->zero_point_of(c));
     }
   const std::string removed[] = {foreground.name, alpha.name};
-  merged.ops.erase(std::remove_if(merged.ops.begin(), merged.ops.end(),
-                                  [&](const Op& o) {
-                                    return o.name == removed[0] || o.name == removed[1];
-                                  }),
-                   merged.ops.end());
+  merged.ops.erase(
+      std::remove_if(merged.ops.begin(), merged.ops.end(),
+                     [&](const Op& o) { return o.name == removed[0] || o.name == removed[1]; }),
+      merged.ops.end());
   matte = merged.add_op(op, 4);
   merged.tensor(matte).grid = grid;
   return merged;

@@ -10,11 +10,11 @@ namespace mattec::lower {
 
 // r, z = sigmoid(conv_ih(x, h)); c = tanh(conv_hh(x, r * h)); h' = h + z (c - h).
 struct Gru {
-  int gates = -1;      // operation indices: conv_ih
-  int product = -1;    // mul(r, h)
-  int candidate = -1;  // conv_hh
-  int update = -1;     // blend
-  int channels = 0;    // of h
+  int gates = -1;                      // operation indices: conv_ih
+  int product = -1;                    // mul(r, h)
+  int candidate = -1;                  // conv_hh
+  int update = -1;                     // blend
+  int channels = 0;                    // of h
   ir::TensorId state = ir::no_tensor;  // h
 };
 

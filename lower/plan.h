@@ -19,9 +19,9 @@ struct Storage {
   int pixel_stride = 0;  // elements: channels rounded up
   int element_bytes = 1;
   int halo = 0;
-  std::vector<uint8_t> pattern;  // one pixel of halo, pixel_stride * element_bytes
+  std::vector<uint8_t> pattern;       // one pixel of halo, pixel_stride * element_bytes
   int first_step = 0, last_step = 0;  // lifetime; states live through all steps
-  int64_t offset = 0;  // of the allocation, from the start of the tensors
+  int64_t offset = 0;                 // of the allocation, from the start of the tensors
 
   int64_t pixel_bytes() const { return int64_t(pixel_stride) * element_bytes; }
   int64_t row_bytes() const { return (size.width + 2 * halo) * pixel_bytes(); }
@@ -54,7 +54,7 @@ struct Plan {
   std::vector<Storage> storages;
   std::vector<int> frames;  // storages that hold the frame, one per halo pattern
   std::vector<int> states;  // storages that live from frame to frame
-  int matte = -1;  // storage: 4 bytes a pixel, foreground R, G, B and alpha
+  int matte = -1;           // storage: 4 bytes a pixel, foreground R, G, B and alpha
   std::vector<Step> steps;
   std::vector<uint8_t> constants;
   int64_t tensor_bytes = 0;  // of all storages

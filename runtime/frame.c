@@ -67,13 +67,13 @@ static inline void convert_row(uint8_t* to, const uint8_t* from, int64_t width, 
 
 /* One row of the foreground; `alpha` becomes the fourth byte where there is one. Three-byte pixels
  * are written like convert_row reads them. */
-static inline void write_row(uint8_t* to, const uint8_t* from, const uint8_t* alpha, int64_t width,
-                             int pixel_bytes, int blue_first) {
+static inline void write_row(uint8_t* to, const uint8_t* from, const uint8_t* alpha,
+                             int64_t alpha_bytes, int64_t width, int pixel_bytes, int blue_first) {
   const int64_t words = pixel_bytes == 4 ? width : width - 1;
   for (int64_t x = 0; x < words; ++x) {
     uint32_t word = load_word(from + x * 4);
     word = blue_first ? swap_red_blue(word) : word & 0xFFFFFF;
-    if (pixel_bytes == 4) word |= (uint32_t)alpha[x] << 24;
+    if (pixel_bytes == 4) word |= (uint32_t)alpha[x * alpha_bytes] << 24;
     store_word(to + x * pixel_bytes, word);
   }
   if (words < width) {
@@ -82,6 +82,14 @@ static inline void write_row(uint8_t* to, const uint8_t* from, const uint8_t* al
     to[words * 3 + 1] = last[1];
     to[words * 3 + 2] = last[blue_first ? 0 : 2];
   }
+}
+
+static inline void write_alpha_row(uint8_t* to, const uint8_t* alpha, int64_t alpha_bytes,
+                                   int64_t width) {
+  if (alpha_bytes == 1)
+    copy_bytes(to, alpha, width);
+  else
+    for (int64_t x = 0; x < width; ++x) to[x] = alpha[x * 4];
 }
 
 /* Images are moved in strips of about so many pixels: some microseconds each. */
@@ -148,10 +156,11 @@ static void write_strip(void* context, int32_t index) {
   for (int64_t y = index * strip_rows(plan); y < strip_end(plan, index); ++y) {
     const uint8_t* alpha = write->session->tensors + plan->alpha.offset + y * plan->alpha.row_bytes;
     if (alpha_image->pixels)
-      copy_bytes(alpha_image->pixels + y * alpha_image->stride, alpha, plan->width);
+      write_alpha_row(alpha_image->pixels + y * alpha_image->stride, alpha, plan->alpha.pixel_bytes,
+                      plan->width);
     if (image->pixels)
       write_row(image->pixels + y * image->stride,
                 write->session->tensors + plan->foreground.offset + y * plan->foreground.row_bytes,
-                alpha, plan->width, pixel_bytes, blue_first);
+                alpha, plan->alpha.pixel_bytes, plan->width, pixel_bytes, blue_first);
   }
 }

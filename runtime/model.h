@@ -66,7 +66,7 @@ typedef struct mattec_frame_record {
 typedef struct mattec_output_record {
   int64_t offset; /* arena */
   int64_t row_bytes;
-  int64_t pixel_bytes; /* 1 = alpha; 4 = foreground R, G, B, unused; 0 = no such output */
+  int64_t pixel_bytes; /* alpha: 1 or 4; foreground: 4 (R, G, B, any), or 0 = no such output */
 } mattec_output_record;
 
 /* Bits of mattec_plan.cpu_features; the operating system must save the registers too.

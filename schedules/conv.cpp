@@ -62,8 +62,8 @@ void schedule_conv(const lower::Kernel& kernel, const Machine& machine, const Ti
                                : in_place    ? TailStrategy::GuardWithIf
                                              : TailStrategy::ShiftInwards;
   const TailStrategy channels = exact_channels ? TailStrategy::RoundUp
-                                : in_place      ? TailStrategy::GuardWithIf
-                                                : TailStrategy::ShiftInwards;
+                                : in_place     ? TailStrategy::GuardWithIf
+                                               : TailStrategy::ShiftInwards;
   out.split(p.x, xo, xi, tile.pixels, columns)
       .split(p.c, co, ci, block, channels)
       .reorder(ci, xi, xo, co, p.y)

@@ -37,7 +37,12 @@ void schedule_depthwise(const lower::Kernel& kernel, const Machine& machine,
   p.accumulator.compute_at(p.output, co).store_in(MemoryType::Register);
   p.accumulator.vectorize(p.c).unroll(p.x);
   const RDom& r = p.updates[0].domain;
-  p.accumulator.update(0).reorder(p.c, p.x, r.x, r.y).vectorize(p.c).unroll(p.x).unroll(r.x).unroll(r.y);
+  p.accumulator.update(0)
+      .reorder(p.c, p.x, r.x, r.y)
+      .vectorize(p.c)
+      .unroll(p.x)
+      .unroll(r.x)
+      .unroll(r.y);
 }
 
 void schedule_elementwise(const lower::Kernel& kernel, const Machine& machine,
@@ -49,7 +54,10 @@ void schedule_elementwise(const lower::Kernel& kernel, const Machine& machine,
     p.output.split(p.c, co, ci, lanes, tail(channels, lanes)).vectorize(ci);
     p.accumulator.compute_at(p.output, co).store_in(MemoryType::Register).vectorize(p.c);
     const RDom& r = p.updates[0].domain;
-    p.accumulator.update(0).reorder(p.c, r.x, r.y).vectorize(p.c).unroll(r.x, std::min(4, kernel.input_width));
+    p.accumulator.update(0)
+        .reorder(p.c, r.x, r.y)
+        .vectorize(p.c)
+        .unroll(r.x, std::min(4, kernel.input_width));
     return;
   }
   const bool widen16 = kernel.kind != lower::KernelKind::gate;
@@ -66,8 +74,10 @@ void apply(const lower::Kernel& kernel, const Machine& machine, generators::Pipe
   switch (kernel.kind) {
     case lower::KernelKind::conv:
       return schedule_conv(kernel, machine, conv_tile(kernel, machine), pipeline);
-    case lower::KernelKind::depthwise: return schedule_depthwise(kernel, machine, pipeline);
-    default: return schedule_elementwise(kernel, machine, pipeline);
+    case lower::KernelKind::depthwise:
+      return schedule_depthwise(kernel, machine, pipeline);
+    default:
+      return schedule_elementwise(kernel, machine, pipeline);
   }
 }
 

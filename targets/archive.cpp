@@ -1,9 +1,9 @@
 // Renaming and archiving objects, by LLVM's object libraries.
-#include <llvm/Object/ArchiveWriter.h>
-#include <llvm/Object/ObjectFile.h>
 #include <llvm/ObjCopy/CommonConfig.h>
 #include <llvm/ObjCopy/ConfigManager.h>
 #include <llvm/ObjCopy/ObjCopy.h>
+#include <llvm/Object/ArchiveWriter.h>
+#include <llvm/Object/ObjectFile.h>
 #include <llvm/Support/MemoryBuffer.h>
 
 #include "ir/error.h"

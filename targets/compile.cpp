@@ -22,14 +22,14 @@
 namespace mattec::targets {
 namespace {
 
-constexpr int smallest_extent = 16;    // four levels of halving
+constexpr int smallest_extent = 16;  // four levels of halving
 constexpr int largest_extent = 8192;
 
 void check(const CompileOptions& options) {
   const std::string& name = options.name;
-  const bool identifier =
-      !name.empty() && !std::isdigit(static_cast<unsigned char>(name[0])) &&
-      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_'; });
+  const bool identifier = !name.empty() && !std::isdigit(static_cast<unsigned char>(name[0])) &&
+                          std::all_of(name.begin(), name.end(),
+                                      [](unsigned char c) { return std::isalnum(c) || c == '_'; });
   if (!identifier)
     throw Error("library name \"" + name + "\" is no C identifier; use letters, digits and _");
   for (const int extent : {options.size.width, options.size.height})
@@ -71,7 +71,8 @@ std::vector<Object> compile_kernels(const KernelSet& set, const Target& target,
   const auto work = [&] {
     for (size_t i = next++; i < set.kernels.size(); i = next++) {
       try {
-        objects[i] = {set.symbols[i] + ".o", compile_kernel(*set.kernels[i], set.symbols[i], target)};
+        objects[i] = {set.symbols[i] + ".o",
+                      compile_kernel(*set.kernels[i], set.symbols[i], target)};
       } catch (...) {
         const std::lock_guard<std::mutex> lock(mutex);
         if (!failure) failure = std::current_exception();
@@ -91,7 +92,8 @@ std::vector<Object> compile_kernels(const KernelSet& set, const Target& target,
 }
 
 std::string upper(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::toupper(c); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return std::toupper(c); });
   return text;
 }
 
@@ -134,8 +136,8 @@ std::string manifest_text(const lower::Plan& plan, const KernelSet& set,
       {"constant_bytes", plan.constants.size()},
       {"gmac", plan.macs / 1e9}};
   for (size_t i = 0; i < set.kernels.size(); ++i)
-    manifest["kernels"].push_back({{"symbol", set.symbols[i]},
-                                   {"schedule", describe_schedule(*set.kernels[i], target)}});
+    manifest["kernels"].push_back(
+        {{"symbol", set.symbols[i]}, {"schedule", describe_schedule(*set.kernels[i], target)}});
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const lower::Step& step = plan.steps[i];
     manifest["steps"].push_back({{"name", step.name},
@@ -159,7 +161,8 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   const KernelSet set = collect(plan, options.name);
 
   std::vector<Object> objects = compile_kernels(set, target, options);
-  objects.push_back({options.name + "_model.o", emit_model(plan, options.name, set.of_step, target)});
+  objects.push_back(
+      {options.name + "_model.o", emit_model(plan, options.name, set.of_step, target)});
   objects.push_back({options.name + "_runtime.o", rename_runtime(options.name, target)});
   return {target.name, make_archive(objects), header_text(plan, options.name, target),
           manifest_text(plan, set, options, target)};

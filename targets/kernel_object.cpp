@@ -54,8 +54,7 @@ Halide::Target halide_target(const Target& target) {
 
 }  // namespace
 
-Bytes compile_kernel(const lower::Kernel& kernel, const std::string& symbol,
-                     const Target& target) {
+Bytes compile_kernel(const lower::Kernel& kernel, const std::string& symbol, const Target& target) {
   try {
     generators::Pipeline pipeline = generators::build(kernel);
     schedules::apply(kernel, target.machine, pipeline);

@@ -50,7 +50,11 @@ class Emitter {
 };
 
 Emitter::Emitter(const lower::Plan& plan, const std::string& prefix, const Target& target)
-    : plan_(plan), prefix_(prefix), cpu_features_(target.cpu_features), module_(prefix, context_), constants_(plan.constants) {
+    : plan_(plan),
+      prefix_(prefix),
+      cpu_features_(target.cpu_features),
+      module_(prefix, context_),
+      constants_(plan.constants) {
   module_.setTargetTriple(target.llvm_triple);
 }
 
@@ -117,7 +121,8 @@ Constant* Emitter::step(size_t index, const std::string& symbol) {
     throw Error(plan_.name + ": " + step.name + " convolves more tensors than a kernel takes");
   return record({external(symbol + "_argv"), array(name + "_operands", operands),
                  number(int64_t(operands.size())), number(step.rows), number(step.rows_per_task),
-                 array(name + "_halos", halos), number(int64_t(halos.size()))});
+                 array(name + "_halos", halos), number(int64_t(halos.size())),
+                 number(MATTEC_ALWAYS)});
 }
 
 Constant* Emitter::states() {
@@ -139,6 +144,10 @@ Constant* Emitter::frames() {
 void Emitter::emit_plan(const std::vector<std::string>& kernel_symbols) {
   std::vector<Constant*> steps;
   for (size_t i = 0; i < plan_.steps.size(); ++i) steps.push_back(step(i, kernel_symbols[i]));
+  // Foreground R, G, B and alpha lie side by side.
+  const auto output = [&](int channel, const lower::Storage& from) {
+    return record({number(place(from) + channel), number(from.row_bytes()), number(4)});
+  };
   const lower::Storage& matte = plan_.storages[size_t(plan_.matte)];
   Constant* const states_array = states();
   Constant* const frames_array = frames();
@@ -146,13 +155,13 @@ void Emitter::emit_plan(const std::vector<std::string>& kernel_symbols) {
   Constant* plan = record(
       {external(prefix_ + "_functions"), number(MATTEC_ABI_VERSION), number(plan_.size.width),
        number(plan_.size.height), number(MATTEC_SESSION_BYTES + plan_.tensor_bytes), number(64),
-       number(MATTEC_SESSION_BYTES), number(cpu_features_), bytes(prefix_ + "_constants", constants_),
-       frames_array, number(int64_t(plan_.frames.size())), array(prefix_ + "_steps", steps),
+       number(MATTEC_SESSION_BYTES), number(cpu_features_),
+       bytes(prefix_ + "_constants", constants_), frames_array,
+       number(int64_t(plan_.frames.size())), array(prefix_ + "_steps", steps),
        number(int64_t(steps.size())), states_array, number(int64_t(plan_.states.size())),
-       number(place(matte)), number(matte.row_bytes())});
-  auto* global = new llvm::GlobalVariable(module_, plan->getType(), true,
-                                          llvm::GlobalValue::ExternalLinkage, plan,
-                                          prefix_ + "_model");
+       output(3, matte), output(0, matte)});
+  auto* global = new llvm::GlobalVariable(
+      module_, plan->getType(), true, llvm::GlobalValue::ExternalLinkage, plan, prefix_ + "_model");
   global->setAlignment(llvm::Align(8));
 }
 

@@ -24,8 +24,13 @@ std::vector<Target> make_targets() {
   avx512_machine.dot_product_lanes = 4;
   return {
       {"x86-64-avx2", avx2, triple, "x86-64", MATTEC_CPU_AVX2, avx2_machine, {"vpmaddwd"}},
-      {"x86-64-avx512vnni", avx512, triple, "x86-64",
-       MATTEC_CPU_AVX2 | MATTEC_CPU_AVX512_ICELAKE, avx512_machine, {"vpdpbusd", "vpdpwssd"}},
+      {"x86-64-avx512vnni",
+       avx512,
+       triple,
+       "x86-64",
+       MATTEC_CPU_AVX2 | MATTEC_CPU_AVX512_ICELAKE,
+       avx512_machine,
+       {"vpdpbusd", "vpdpwssd"}},
   };
 }
 
@@ -55,8 +60,9 @@ const Target& find_target(const std::string& name) {
   if (name == "host") {
     const auto best = std::find_if(targets.rbegin(), targets.rend(), host_runs);
     if (best == targets.rend())
-      throw Error("target host: this processor has none of the instruction sets that mattec emits; "
-                  "name a target with --target");
+      throw Error(
+          "target host: this processor has none of the instruction sets that mattec emits; "
+          "name a target with --target");
     return *best;
   }
   const auto found = std::find_if(targets.begin(), targets.end(),
