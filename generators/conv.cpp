@@ -96,7 +96,9 @@ Pipeline build_conv(const lower::Kernel& kernel) {
     made.arguments.emplace_back(z);
     made.arguments.emplace_back(h);
     bind_output(output.output_buffers()[0], kernel.output, kernel.width, rows.count);
-    bind_output(output.output_buffers()[1], kernel.copy, kernel.width, rows.count);
+    // Extents follow the first output's.
+    output.output_buffers()[1].dim(1).set_stride(kernel.copy.pixel_stride);
+    output.output_buffers()[1].dim(2).set_stride(kernel.copy.row_stride);
     return made;
   }
   if (kernel.epilogue == lower::Epilogue::gates) {

@@ -108,7 +108,7 @@ void Lowering::lower_gates(const Gru& gru) {
 
   const int output = make_storage(op.name, op.output, 2 * gru.channels, 1, candidate.conv.padding,
                                   pattern_of(reset, gru.channels));
-  views_[size_t(product.output)] = {output, 0};
+  views_[size_t(product.output)] = views_[size_t(op.output)] = {output, 0};
   const int padded = plan_.storages[size_t(output)].pixel_stride;
   std::vector<Segment> segments;
   Step step = convolution_step(op, padded, segments);
@@ -127,10 +127,6 @@ void Lowering::lower_gates(const Gru& gru) {
   step.kernel.output = layout({output, 0}, padded);
   step.operands.push_back(operand({output, 0}, 0, 0, 1));
   finish(std::move(step), sizes_[size_t(op.output)], {output});
-  for (const int slice : graph_.consumers(op.output)) {
-    const Op& view = graph_.ops[size_t(slice)];
-    views_[size_t(view.output)] = {output, view.first_channel};
-  }
 }
 
 void Lowering::lower_update(const Gru& gru) {
