@@ -58,8 +58,8 @@ class Lowering {
   Layout layout(const View& view, int channels) const;
   void finish(Step step, ir::Size output, std::vector<int> written);
 
+  ir::TensorId matte_ = ir::no_tensor;  // before graph_, whose making sets it
   ir::Graph graph_;
-  ir::TensorId matte_ = ir::no_tensor;
   Options options_;
   std::vector<ir::Size> sizes_;
   std::vector<Gru> grus_;
