@@ -44,6 +44,7 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
     kernel.inputs.push_back(layout(view, conv.depthwise ? padded : round_up(count, 4)));
     step.operands.push_back(operand(view, -conv.padding, -conv.padding, conv.stride));
   }
+  const int block = round_up(padded, channel_block);
   const std::vector<int8_t> weights =
       conv.depthwise ? pack_depthwise(conv, padded) : pack_dense(conv, segments, padded);
   step.operands.push_back(add_constants(weights.data(), weights.size()));

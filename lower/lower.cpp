@@ -66,6 +66,11 @@ Plan Lowering::run() {
     plan_.storages[size_t(state)].first_step = 0;
     plan_.storages[size_t(state)].last_step = steps;
   }
+  if (options_.keep_all)
+    for (Storage& storage : plan_.storages) {
+      storage.first_step = 0;
+      storage.last_step = steps;
+    }
   plan_arena(plan_);
   return std::move(plan_);
 }

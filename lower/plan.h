@@ -64,6 +64,7 @@ struct Plan {
 
 struct Options {
   int channel_multiple = 16;  // storages' channels are rounded up to it (lanes of an accumulator)
+  bool keep_all = false;  // no two storages share memory: tests look at every tensor after a frame
 };
 
 // `graph` is quantized and of one variant. Throws Error for what no kernel does.

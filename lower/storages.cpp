@@ -106,7 +106,8 @@ int Lowering::frame_copy(const Op& reader) const {
 void Lowering::make_states() {
   for (const ir::State& state : graph_.states) {
     const int channels = graph_.tensor(state.input).channels;
-    const int wide = make_storage(state.name, state.input, channels, 2, 0, {});
+    const int wide =
+        make_storage(graph_.tensor(state.output).name, state.input, channels, 2, 0, {});
     views_[size_t(state.input)] = views_[size_t(state.output)] = {wide, 0};
     plan_.states.push_back(wide);
 
@@ -126,7 +127,7 @@ void Lowering::make_states() {
         fused_[size_t(reader)] = true;
       }
     if (!grid) throw Error(graph_.name + ": state " + state.name + " has no 8-bit copy");
-    const int copy = make_storage(state.name + ".copy", state.input, channels, 1, halo,
+    const int copy = make_storage(graph_.tensor(copies.back()).name, state.input, channels, 1, halo,
                                   pattern_of(*grid, channels));
     for (const TensorId id : copies) views_[size_t(id)] = {copy, 0};
     state_copy_[state.input] = copy;

@@ -156,7 +156,8 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   const Target& target = find_target(options.target);
   lower::Options lowering;
   lowering.channel_multiple = target.machine.vector_bytes / 4;
-  const lower::Plan plan =
+  lowering.keep_all = options.keep_all;
+  lower::Plan plan =
       lower::lower(ir::extract(graph, ir::Variant::direct), options.size, lowering);
   const KernelSet set = collect(plan, options.name);
 
@@ -164,8 +165,13 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   objects.push_back(
       {options.name + "_model.o", emit_model(plan, options.name, set.of_step, target)});
   objects.push_back({options.name + "_runtime.o", rename_runtime(options.name, target)});
-  return {target.name, make_archive(objects), header_text(plan, options.name, target),
-          manifest_text(plan, set, options, target)};
+  CompiledLibrary made;
+  made.target = target.name;
+  made.archive = make_archive(objects);
+  made.header = header_text(plan, options.name, target);
+  made.manifest = manifest_text(plan, set, options, target);
+  made.plan = std::move(plan);
+  return made;
 }
 
 void write_library(const CompiledLibrary& library, const std::string& name,

@@ -17,11 +17,13 @@ struct CompileOptions {
   ir::Size size;
   std::string name = "rvm";  // prefix of every symbol: a C identifier
   int threads = 2;           // that compile kernels
+  bool keep_all = false;     // see lower::Options
   std::function<void(double fraction, const std::string& what)> progress;
 };
 
 struct CompiledLibrary {
   std::string target;
+  lower::Plan plan;
   std::vector<uint8_t> archive;  // lib<name>.a
   std::string header;            // <name>.h
   std::string manifest;          // <name>.json
