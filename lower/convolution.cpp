@@ -46,7 +46,7 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
   }
   const int block = round_up(padded, channel_block);
   const std::vector<int8_t> weights =
-      conv.depthwise ? pack_depthwise(conv, padded) : pack_dense(conv, segments, padded);
+      conv.depthwise ? pack_depthwise(conv, block) : pack_dense(conv, segments, block);
   step.operands.push_back(add_constants(weights.data(), weights.size()));
   plan_.weight_bytes += static_cast<int64_t>(weights.size());
   plan_.macs += double(conv.quantized_weight.size()) * sizes_[size_t(op.output)].height *
