@@ -84,9 +84,11 @@ Pipeline build_conv(const lower::Kernel& kernel) {
   output = Func("output");
   if (kernel.epilogue == lower::Epilogue::blend) {
     const ImageParam z = input_parameter("z", UInt(8), kernel.extra, kernel.width);
-    const ImageParam h = input_parameter("h", Int(16), kernel.output, kernel.width);
     const Expr candidate = cast<int32_t>(to_grid(value, constants, c, kernel.rounding));
-    const Expr old = cast<int32_t>(h(c, x, y));
+    // An update of the output itself: h is read and written in place, and both values are
+    // computed before either is stored.
+    output(c, x, y) = Tuple(undef<int16_t>(), undef<uint8_t>());
+    const Expr old = cast<int32_t>(output(c, x, y)[0]);
     const Expr step = ((candidate - 128) * 256 - old) * cast<int32_t>(z(c, x, y));
     const Expr updated = clamp(
         old + (round_biased(cast<float>(step) * second) - lower::rounding_bias), -32768, 32767);
@@ -94,7 +96,6 @@ Pipeline build_conv(const lower::Kernel& kernel) {
     const Expr copy = clamp(round_biased(copied) - (lower::rounding_bias - 128), 0, 255);
     output(c, x, y) = Tuple(cast<int16_t>(updated), cast<uint8_t>(copy));
     made.arguments.emplace_back(z);
-    made.arguments.emplace_back(h);
     bind_output(output.output_buffers()[0], kernel.output, kernel.width, rows.count);
     // Extents follow the first output's.
     output.output_buffers()[1].dim(1).set_stride(kernel.copy.pixel_stride);

@@ -107,8 +107,8 @@ void Lowering::lower_gates(const Gru& gru) {
   if (gate.zero_point_of(0) != 0)
     throw Error(graph_.name + ": " + op.name + " must have zero point 0, as sigmoids have");
 
-  const int output = make_storage(op.name, op.output, 2 * gru.channels, 1, candidate.conv.padding,
-                                  pattern_of(reset, gru.channels));
+  const int output = make_storage(product.name + " and z", op.output, 2 * gru.channels, 1,
+                                  candidate.conv.padding, pattern_of(reset, gru.channels));
   views_[size_t(product.output)] = views_[size_t(op.output)] = {output, 0};
   const int padded = plan_.storages[size_t(output)].pixel_stride;
   std::vector<Segment> segments;
@@ -152,7 +152,6 @@ void Lowering::lower_update(const Gru& gru) {
   step.kernel.extra = layout(z, padded);
   step.operands.push_back(operand(z, 0, 0, 1));
   step.kernel.output = layout(h, padded);
-  step.operands.push_back(operand(h, 0, 0, 1));
   step.operands.push_back(operand(h, 0, 0, 1));
   step.kernel.copy = layout(copy, padded);
   step.operands.push_back(operand(copy, 0, 0, 1));

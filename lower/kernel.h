@@ -45,7 +45,7 @@ constexpr float rounding_magic = 12582912.0F;
 constexpr int32_t rounding_bias = 0x4B400000;
 
 // Buffers in argument order, after first_row and row_count:
-//   conv             inputs..., weights, constants, [residual | h | z, h], output | h, copy
+//   conv             inputs..., weights, constants, [residual | h | z], output | h, copy
 //   depthwise        input, weights, constants, output
 //   global_avg_pool  input, constants, output
 //   gate             input, gate, constants, output

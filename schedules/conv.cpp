@@ -51,7 +51,6 @@ Tile conv_tile(const lower::Kernel& kernel, const Machine& machine) {
 void schedule_conv(const lower::Kernel& kernel, const Machine& machine, const Tile& tile,
                    generators::Pipeline& p) {
   Var co("co"), ci("ci"), xo("xo"), xi("xi");
-  Func& out = p.output;
   Func& acc = p.accumulator;
   const int block = tile.lanes * tile.vectors;
   // In-place updates must not be computed twice, so tiles may not overlap there.
@@ -64,13 +63,14 @@ void schedule_conv(const lower::Kernel& kernel, const Machine& machine, const Ti
   const TailStrategy channels = exact_channels ? TailStrategy::RoundUp
                                 : in_place     ? TailStrategy::GuardWithIf
                                                : TailStrategy::ShiftInwards;
+  Stage out = in_place ? p.output.update(0) : Stage(p.output);
   out.split(p.x, xo, xi, tile.pixels, columns)
       .split(p.c, co, ci, block, channels)
       .reorder(ci, xi, xo, co, p.y)
       .vectorize(ci, tile.lanes)
       .unroll(ci)
       .unroll(xi);
-  acc.compute_at(out, xo).store_in(MemoryType::Register);
+  acc.compute_at(p.output, xo).store_in(MemoryType::Register);
   acc.bound_extent(p.c, block);
   acc.vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
   for (const auto& update : p.updates) {

@@ -157,8 +157,7 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   lower::Options lowering;
   lowering.channel_multiple = target.machine.vector_bytes / 4;
   lowering.keep_all = options.keep_all;
-  lower::Plan plan =
-      lower::lower(ir::extract(graph, ir::Variant::direct), options.size, lowering);
+  lower::Plan plan = lower::lower(ir::extract(graph, ir::Variant::direct), options.size, lowering);
   const KernelSet set = collect(plan, options.name);
 
   std::vector<Object> objects = compile_kernels(set, target, options);
