@@ -6,17 +6,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "frontend/script_value.h"
+#include "frontend/script_call.h"
 
 namespace mattec::frontend {
-
-// One executed operation: arguments by their name in the operator's schema.
-struct ScriptCall {
-  std::string kind;   // "aten::conv2d"
-  std::string place;  // module path, for messages
-  std::map<std::string, ScriptValue> arguments;
-  std::vector<at::Tensor> outputs;
-};
 
 class Recorder {
  public:

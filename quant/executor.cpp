@@ -83,7 +83,9 @@ Tensor scale_shift(const Op& op, const Tensor& x) {
 }
 
 Tensor batch_norm(const Op& op, const Tensor& x) {
-  const auto vector = [](const std::vector<float>& values) { return torch::tensor(values); };
+  const auto vector = [&](const std::vector<float>& values) {
+    return torch::tensor(values).to(x.dtype());
+  };
   return torch::batch_norm(x, vector(op.gamma), vector(op.beta), vector(op.mean),
                            vector(op.variance), /*training=*/false, /*momentum=*/0, op.epsilon,
                            /*cudnn_enabled=*/false);

@@ -1,0 +1,191 @@
+// TorchScript networks made here: what is imported, and what is refused with which words.
+#include <gtest/gtest.h>
+#include <torch/script.h>
+
+#include <random>
+
+#include "frontend/fuse.h"
+#include "frontend/read_network.h"
+#include "ir/error.h"
+#include "quant/executor.h"
+#include "tests/frontend_networks.h"
+
+namespace mattec {
+namespace {
+
+using testing::ScratchFolder;
+
+// A module with the weights that the scripts below use.
+torch::jit::Module module_of(const std::string& script) {
+  torch::manual_seed(5);
+  torch::jit::Module module("Network");
+  const auto weight = [&](const std::string& name, std::vector<int64_t> shape) {
+    module.register_parameter(name, 0.5 * torch::randn(shape), false);
+  };
+  weight("stem", {8, 3, 3, 3});
+  weight("depthwise", {8, 1, 3, 3});
+  weight("gates", {8, 12, 3, 3});
+  weight("candidate", {4, 12, 3, 3});
+  weight("head", {4, 11, 3, 3});
+  weight("alpha", {1, 3, 1, 1});
+  module.register_buffer("mean", torch::tensor({0.5F, 0.4F, 0.3F}).reshape({3, 1, 1}));
+  module.define(script);
+  return module;
+}
+
+// A small recurrent network with the operators that exporters write in different ways.
+const char* const matting = R"(
+def cell(self, x, h: Optional[Tensor]):
+    if h is None:
+        state = torch.zeros([x.size(0), 4, x.size(2), x.size(3)], dtype=x.dtype)
+    else:
+        state = h
+    gates = torch.sigmoid(torch.conv2d(torch.cat([x, state], 1), self.gates, None, [1, 1], [1, 1]))
+    r, z = gates.chunk(2, 1)
+    c = torch.tanh(torch.conv2d(torch.cat([x, r * state], 1), self.candidate, None, [1, 1], [1, 1]))
+    return state + z * (c - state)
+
+def forward(self, frame, memory: Optional[Tensor] = None, scale: float = 2.0):
+    x = torch.conv2d((frame - self.mean) / 0.25, self.stem, None, [2, 2], [1, 1])
+    x = torch.hardswish_(x)
+    parts: List[Tensor] = []
+    for i in range(2):
+        x = x + torch.conv2d(torch.relu(x), self.depthwise, None, [1, 1], [1, 1], [1, 1], 8)
+        parts.append(x)
+    pooled = parts[-1].mean([2, 3], True)
+    x = parts[1] * torch.sigmoid(pooled)
+    state = self.cell(x, memory)
+    up = torch.upsample_bilinear2d(torch.cat([x[:, 4:8], state], 1), None, False, [scale, scale])
+    up = up[:, :, :frame.size(2), :frame.shape[-1]]
+    y = torch.conv2d(torch.cat([up, frame], dim=1), self.head, None, [1, 1], [1, 1])
+    fgr, pha = torch.split(y, [3, 1], 1)
+    return (fgr + frame).clamp(0.0, 1.0), torch.clamp(pha, 0.0, 1.0), state
+)";
+
+std::string save(const ScratchFolder& folder, const std::string& script) {
+  const std::string file = folder.file("net.pt");
+  module_of(script).save(file);
+  return file;
+}
+
+std::string error_of(const std::string& file) {
+  try {
+    frontend::read_network(file);
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+    EXPECT_EQ(message.find(file), 0U) << message;
+    return message;
+  }
+  return "no error";
+}
+
+// `body` in the place of the forward's body, which must give the network's outputs.
+void expect_refused(const std::string& script, const std::string& part) {
+  ScratchFolder folder;
+  const std::string message = error_of(save(folder, script));
+  EXPECT_NE(message.find(part), std::string::npos) << message;
+}
+
+TEST(TorchScript, AnyNetworkOfSupportedOperatorsIsImported) {
+  const torch::NoGradGuard no_grad;
+  ScratchFolder folder;
+  const ir::Graph graph = frontend::read_network(save(folder, matting));
+  EXPECT_EQ(graph.name, "net");
+  ASSERT_EQ(graph.states.size(), 1U);
+  EXPECT_EQ(graph.states[0].name, "memory");
+  EXPECT_EQ(graph.tensor(graph.states[0].input).channels, 4);
+  EXPECT_EQ(graph.ops[1].name, "stem");
+  torch::jit::Module module = module_of(matting);
+  for (const auto& [height, width] : {std::pair{48, 32}, {37, 51}}) {
+    quant::Executor executor(graph);
+    std::vector<torch::Tensor> states;
+    c10::IValue memory;
+    for (int time = 0; time < 4; ++time) {
+      const torch::Tensor frame = testing::moving_picture(height, width, time);
+      const auto expected = module.forward({frame, memory}).toTuple()->elements();
+      const auto outputs = executor.step(frame, states);
+      EXPECT_LT(testing::largest_difference(outputs[0], expected[0].toTensor()), 1e-5);
+      EXPECT_LT(testing::largest_difference(outputs[1], expected[1].toTensor()), 1e-5);
+      EXPECT_LT(testing::largest_difference(states[0], expected[2].toTensor()), 1e-5);
+      memory = expected[2];
+    }
+  }
+}
+
+TEST(TorchScript, WhatIsNoMattingNetworkIsRefused) {
+  expect_refused("def forward(self, a: int):\n    return a\n", "takes no frame");
+  expect_refused("def forward(self, x):\n    return 1\n", "gives no tensors");
+  expect_refused("def other(self, x):\n    return x\n", "no forward()");
+  expect_refused("def forward(self, x):\n    return torch.conv2d(x, self.stem)\n", "shape");
+  expect_refused(
+      "def forward(self, x):\n    y = torch.conv2d(x, self.stem, None, [1, 1], [1, 1])\n"
+      "    return y.mean([2, 3], True)\n",
+      "gives an output of shape [1, 8, 1, 1] for a 128x192 frame");
+  expect_refused("def forward(self, x):\n    return torch.relu(x)\n", "gives no alpha");
+  expect_refused("def forward(self, x, y):\n    return x\n", "argument 'y'");
+  expect_refused("def forward(self, x, n: int):\n    return x\n", "argument 'n'");
+  expect_refused("def forward(self, x, r: Optional[Tensor] = None):\n    return x\n",
+                 "gives 1 tensors for 1 states");
+  expect_refused("def forward(self, x):\n    return torch.zeros([1, 1, x.size(2), x.size(3)])\n",
+                 "does not depend on the frame");
+}
+
+TEST(TorchScript, UnsupportedOperationsAreNamed) {
+  const auto alpha = [](const std::string& expression) {
+    return "def forward(self, x):\n    y = torch.conv2d(x, self.alpha)\n    return " + expression +
+           "\n";
+  };
+  expect_refused(alpha("torch.softmax(y, 1)"), "aten::softmax is not supported");
+  expect_refused(alpha("torch.clamp(y, 0.0, 2.0)"), "aten::clamp has other bounds");
+  expect_refused(alpha("y.transpose(2, 3)"), "aten::transpose is not supported");
+  expect_refused(alpha("y if bool(y.sum() > 0) else -y"), "not supported");
+  expect_refused(alpha("y.view([1, 1, 128, 192])"), "is not supported on computed tensors");
+  expect_refused(alpha("torch.upsample_bilinear2d(y, [128, 192], True)"), "aligns corners");
+  expect_refused(alpha("torch.upsample_bilinear2d(y, [128, 192], False)"), "has another size");
+  expect_refused(alpha("y[:, :, :100]"), "crops to a fixed or computed number of pixels");
+  expect_refused(alpha("y[:, :, 1:]"), "does not begin at pixel 0");
+  expect_refused(alpha("torch.avg_pool2d(y, [2, 2])"), "aten::avg_pool2d is another");
+  expect_refused(alpha("y / y"), "divides by a computed tensor");
+  expect_refused(alpha("torch.conv2d(x, x)"), "computed weights");
+}
+
+TEST(TorchScript, ExecutionEnds) {
+  const std::string head =
+      "def forward(self, x):\n    y = torch.conv2d(x, self.alpha)\n    i = 0\n";
+  expect_refused(head + "    while i >= 0:\n        i = i + 1\n    return y\n", "without end");
+  expect_refused(head + "    while i >= 0:\n        pass\n    return y\n", "without end");
+  expect_refused("def forward(self, x):\n    assert x.size(2) < 0, \"not today\"\n    return x\n",
+                 "refuses its input");
+  expect_refused("def forward(self, x):\n    return torch.zeros([1000000, 1000000]) + x\n",
+                 "too large");
+}
+
+// A view of a tensor that is then changed in place would change too.
+TEST(TorchScript, ChangesInPlaceOfViewedTensorsAreRefused) {
+  expect_refused(
+      "def forward(self, x):\n    y = torch.conv2d(x, self.stem, None, [1, 1], [1, 1])\n"
+      "    a = y[:, 0:1]\n    b = torch.relu_(y)\n    return a + b[:, 0:1]\n",
+      "in place");
+}
+
+TEST(TorchScript, CorruptFiles) {
+  ScratchFolder folder;
+  const std::string good = testing::read_bytes(save(folder, matting));
+  const std::string file = folder.file("bad.pt");
+  std::mt19937 random(23);
+  int errors = 0;
+  const int rounds = 120;
+  for (int round = 0; round < rounds; ++round) {
+    std::string bad = good;
+    if (round % 2 == 0) bad.resize(random() % good.size());
+    for (int i = 0; round % 2 && i < 4; ++i)
+      bad[random() % bad.size()] = static_cast<char>(random());
+    testing::write_bytes(file, bad);
+    errors += error_of(file) != "no error";
+  }
+  EXPECT_GT(errors, rounds * 2 / 3);
+}
+
+}  // namespace
+}  // namespace mattec
