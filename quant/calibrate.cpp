@@ -1,9 +1,14 @@
 #include "quant/calibrate.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <limits>
 #include <string>
+#include <utility>
 
 #include "ir/error.h"
 #include "ir/verify.h"
@@ -52,14 +57,32 @@ torch::Tensor network_input(const Frame& frame, const std::vector<ColourJitter>&
   append_planes(frame, batch, 0);
   for (int64_t i = 1; i < count; ++i)
     append_planes(copies[static_cast<size_t>(i - 1)](frame), batch, i);
-  return batch / 255;
+  return (batch / 255).contiguous(torch::MemoryFormat::ChannelsLast);
+}
+
+// Convolutions and interpolations run 1.3 to 3 times as fast on channels-last tensors; the layout
+// of the weights decides it for what follows.
+Executor channels_last_executor(const ir::Graph& graph) {
+  Parameters parameters = parameters_of(graph);
+  for (auto& [name, entry] : parameters.of)
+    entry.weight = entry.weight.contiguous(torch::MemoryFormat::ChannelsLast);
+  return Executor(graph, std::move(parameters));
+}
+
+// By default large blocks go back to the system when they are freed and are faulted in again page
+// by page for the next operation: a fifth of the processor time of the float pass.
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+#endif
 }
 
 // Plays every clip once, beside its altered copies, and lets the observers see every
 // `frame_step`-th frame.
 void play(const ir::Graph& graph, const std::vector<Clip>& clips, const CalibrationOptions& options,
           RangeObserver& ranges, MomentObserver& moments, const Progress& progress) {
-  Executor executor(graph);
+  Executor executor = channels_last_executor(graph);
   bool watching = false;
   executor.hooks.on_store = [&](ir::TensorId id, const torch::Tensor& value) {
     if (watching) ranges.see(id, value);
@@ -117,6 +140,7 @@ ir::Graph quantize(const ir::Graph& fused, const std::vector<Clip>& clips,
                    const CalibrationOptions& options, const Progress& progress) {
   check(fused, clips, options);
   const torch::NoGradGuard no_gradients;
+  keep_freed_memory();
   ir::Graph graph = with_state_copies(fused);
   const std::vector<GridRule> rules = grid_rules(graph);
   RangeObserver ranges(rules, options.seed, options.samples_per_frame);

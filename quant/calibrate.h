@@ -27,9 +27,9 @@ struct CalibrationOptions {
   // every `frame_step`-th is looked at.
   int frames_per_clip = 20;
   int frame_step = 2;
-  int positions_per_frame = 1500;  // second moments: random positions, over clip and copies
-  int samples_per_frame = 1500;    // ranges: random values, over clip and copies
-  double damping = 0.01;           // GPTQ
+  int positions_per_frame = 400;  // second moments: random positions, over clip and copies
+  int samples_per_frame = 1500;   // ranges: random values, over clip and copies
+  double damping = 0.01;          // GPTQ
   RangeMethod activation_range = RangeMethod::percentile;  // of per-tensor grids; minmax overrides
   BitPolicy bits;
 };

@@ -16,7 +16,9 @@ Parameters real_parameters(const ir::Graph& quantized) {
     const RealWeights real = real_weights(quantized, op);
     const auto outputs = static_cast<int64_t>(real.bias.size());
     const int64_t kernel = op.conv.kernel;
-    parameters.of[op.name] = {torch::tensor(real.weight).reshape({outputs, -1, kernel, kernel}),
+    parameters.of[op.name] = {torch::tensor(real.weight)
+                                  .reshape({outputs, -1, kernel, kernel})
+                                  .contiguous(torch::MemoryFormat::ChannelsLast),
                               torch::tensor(real.bias)};
   }
   return parameters;
