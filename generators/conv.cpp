@@ -21,15 +21,15 @@ void accumulate(const lower::Kernel& kernel, const std::vector<ImageParam>& inpu
   int update = 0, group = 0;
   for (size_t j = 0; j < inputs.size(); ++j) {
     Func in("in" + std::to_string(j));
-    in(c, x, y) = inputs[j](c, x, y);
+    in(c, x, y) = cast<int16_t>(inputs[j](c, x, y));
     made.inputs.push_back(in);
-    const int groups = kernel.inputs[j].channels / 4, k = kernel.kernel;
-    const RDom r(0, 4, 0, groups, 0, k, 0, k, "r" + std::to_string(j));
+    const int lanes = kernel.lanes, groups = kernel.inputs[j].channels / lanes, k = kernel.kernel;
+    const RDom r(0, lanes, 0, groups, 0, k, 0, k, "r" + std::to_string(j));
     const Expr w = weights(r.x, c, group + r.y + groups * (r.z + k * r.w));
-    const Expr value = in(r.x + 4 * r.y, x * kernel.stride + r.z * kernel.dilation,
+    const Expr value = in(r.x + lanes * r.y, x * kernel.stride + r.z * kernel.dilation,
                           y * kernel.stride + r.w * kernel.dilation);
     // 16-bit factors of a 32-bit sum: the form that LLVM turns into dot-product instructions.
-    acc(c, x, y) += cast<int32_t>(cast<int16_t>(w)) * cast<int32_t>(cast<int16_t>(value));
+    acc(c, x, y) += cast<int32_t>(cast<int16_t>(w)) * cast<int32_t>(value);
     made.updates.push_back({update++, r});
     group += groups * k * k;
     if (kernel.shifts[j] != 0) {
@@ -60,13 +60,13 @@ Pipeline build_conv(const lower::Kernel& kernel) {
   for (const lower::Layout& layout : kernel.inputs) {
     inputs.push_back(
         input_parameter("input" + std::to_string(inputs.size()), UInt(8), layout, columns));
-    groups += layout.channels / 4 * kernel.kernel * kernel.kernel;
+    groups += layout.channels / kernel.lanes * kernel.kernel * kernel.kernel;
   }
   ImageParam weights(Int(8), 3, "weights");
   weights.set_host_alignment(64);
-  weights.dim(0).set_bounds(0, 4).set_stride(1);
-  weights.dim(1).set_bounds(0, padded).set_stride(4);
-  weights.dim(2).set_bounds(0, groups).set_stride(4 * padded);
+  weights.dim(0).set_bounds(0, kernel.lanes).set_stride(1);
+  weights.dim(1).set_bounds(0, padded).set_stride(kernel.lanes);
+  weights.dim(2).set_bounds(0, groups).set_stride(kernel.lanes * padded);
   const ImageParam constants = constants_parameter(channels);
 
   accumulate(kernel, inputs, weights, constants, made);

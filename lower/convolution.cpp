@@ -18,6 +18,7 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
   Kernel& kernel = step.kernel;
   kernel.kind = conv.depthwise ? KernelKind::depthwise : KernelKind::conv;
   kernel.kernel = conv.kernel;
+  kernel.lanes = options_.dot_product_lanes;
   kernel.stride = conv.stride;
   kernel.dilation = conv.dilation;
   kernel.activation = op.activation;
@@ -46,7 +47,8 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
   }
   const int block = round_up(padded, channel_block);
   const std::vector<int8_t> weights =
-      conv.depthwise ? pack_depthwise(conv, block) : pack_dense(conv, segments, block);
+      conv.depthwise ? pack_depthwise(conv, block)
+                     : pack_dense(conv, segments, block, options_.dot_product_lanes);
   step.operands.push_back(add_constants(weights.data(), weights.size()));
   plan_.weight_bytes += static_cast<int64_t>(weights.size());
   plan_.macs += double(conv.quantized_weight.size()) * sizes_[size_t(op.output)].height *

@@ -34,7 +34,7 @@ std::string name_of(const Kernel& kernel) {
   if (kernel.kind == KernelKind::conv || kernel.kind == KernelKind::depthwise) {
     const std::string extent = std::to_string(kernel.kernel);
     name += extent + "x" + extent + "s" + std::to_string(kernel.stride) + "d" +
-            std::to_string(kernel.dilation);
+            std::to_string(kernel.dilation) + "l" + std::to_string(kernel.lanes);
   } else {
     name += "_" + std::to_string(kernel.input_width) + "x" + std::to_string(kernel.input_height);
   }

@@ -60,6 +60,7 @@ struct Kernel {
   std::vector<Layout> inputs;
   Layout output;  // of blend: h
   int kernel = 1, stride = 1, dilation = 1;
+  int lanes = 4;  // channels that one dot-product instruction sums: groups of packed weights
   // Per segment: the accumulator is shifted left by this after the segment was added. With any
   // shift the bias is added at the end, otherwise at the beginning.
   std::vector<int> shifts;

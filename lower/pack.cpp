@@ -15,16 +15,16 @@ int weight_inputs(const ir::Convolution& conv) {
 }  // namespace
 
 std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Segment>& segments,
-                               int padded_outputs) {
+                               int padded_outputs, int lanes) {
   const int k = conv.kernel, inputs = weight_inputs(conv);
   std::vector<int8_t> packed;
   for (const Segment& segment : segments) {
-    const int groups = round_up(segment.count, 4) / 4;
+    const int groups = round_up(segment.count, 4) / lanes;
     for (int tap = 0; tap < k * k; ++tap)
       for (int group = 0; group < groups; ++group)
         for (int o = 0; o < padded_outputs; ++o)
-          for (int lane = 0; lane < 4; ++lane) {
-            const int channel = group * 4 + lane;
+          for (int lane = 0; lane < lanes; ++lane) {
+            const int channel = group * lanes + lane;
             const bool real = o < conv.output_channels && channel < segment.count;
             const size_t at = (size_t(o) * inputs + segment.weight_channel + channel) * k * k + tap;
             packed.push_back(real ? conv.quantized_weight[at] : int8_t(0));

@@ -18,9 +18,10 @@ struct Segment {
   int shift = 0;
 };
 
-// Dense: [segment][row][column][group of 4 channels][output channel, padded][4], zeros as padding.
+// Dense: [segment][row][column][group of `lanes` channels][output channel, padded][lane], zeros as
+// padding; a segment's channels are padded to groups of 4.
 std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Segment>& segments,
-                               int padded_outputs);
+                               int padded_outputs, int lanes);
 // Depthwise: [row][column][channel, padded].
 std::vector<int8_t> pack_depthwise(const ir::Convolution& conv, int padded_outputs);
 

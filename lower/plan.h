@@ -64,6 +64,7 @@ struct Plan {
 
 struct Options {
   int channel_multiple = 16;  // storages' channels are rounded up to it (lanes of an accumulator)
+  int dot_product_lanes = 4;  // channels that one dot-product instruction sums: 2 or 4
   bool keep_all = false;  // no two storages share memory: tests look at every tensor after a frame
 };
 

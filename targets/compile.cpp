@@ -156,6 +156,7 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   const Target& target = find_target(options.target);
   lower::Options lowering;
   lowering.channel_multiple = target.machine.vector_bytes / 4;
+  lowering.dot_product_lanes = target.machine.dot_product_lanes;
   lowering.keep_all = options.keep_all;
   lower::Plan plan = lower::lower(ir::extract(graph, ir::Variant::direct), options.size, lowering);
   const KernelSet set = collect(plan, options.name);
