@@ -2,6 +2,7 @@
 
 #include <torch/script.h>
 
+#include <algorithm>
 #include <sstream>
 #include <utility>
 
@@ -183,7 +184,11 @@ class Importer {
     for (size_t i = 0; i < renumbered.size(); ++i)
       renumbered[i] = offset + static_cast<TensorId>(i);
     refined.tensors.insert(refined.tensors.end(), direct.tensors.begin(), direct.tensors.end());
-    renumbered[static_cast<size_t>(direct.frame)] = low;
+    // A network that scales even by 1 reads the frame itself.
+    const bool always = std::any_of(direct.ops.begin(), direct.ops.end(), [](const ir::Op& op) {
+      return op.kind == ir::OpKind::downsample;
+    });
+    renumbered[static_cast<size_t>(direct.frame)] = always ? refined.frame : low;
     for (size_t i = 0; i < direct.states.size(); ++i)
       renumbered[static_cast<size_t>(direct.states[i].input)] = refined.states[i].input;
     for (ir::Op& op : direct.ops) {

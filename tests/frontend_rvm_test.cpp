@@ -153,6 +153,21 @@ TEST(Rvm, FusedEqualsLibTorch) {
     expect_equal(fused, reference, size, "dead channels removed");
 }
 
+// torch.jit.freeze, the form that is published: inlined, constants without names.
+TEST(Rvm, FrozenScriptEqualsLibTorch) {
+  MATTEC_NEED_SHARED(torchscript);
+  MATTEC_NEED_SHARED(clip);
+  torch::jit::Module reference = torch::jit::load(shared_file(torchscript));
+  reference.eval();
+  const testing::ScratchFolder folder;
+  torch::jit::freeze(reference.deepcopy()).save(folder.file("frozen.pt"));
+  const ir::Graph network = frontend::read_network(folder.file("frozen.pt"));
+  EXPECT_EQ(network.states.size(), 4U);
+  expect_equal(frontend::fuse(ir::extract(network, ir::Variant::direct)), reference, {67, 101, 1},
+               "frozen");
+  expect_equal(ir::extract(network, ir::Variant::refined), reference, {134, 202, 0.5}, "frozen");
+}
+
 // The operations that the integer engine is built for, and no others.
 TEST(Rvm, FusedOperations) {
   MATTEC_NEED_SHARED(safetensors);

@@ -113,6 +113,31 @@ TEST(TorchScript, AnyNetworkOfSupportedOperatorsIsImported) {
   }
 }
 
+// A network with a downsample_ratio that scales in its own way: always, and back by size.
+TEST(TorchScript, DownsamplingGivesTwoVariants) {
+  const torch::NoGradGuard no_grad;
+  ScratchFolder folder;
+  const std::string script = R"(
+def forward(self, src, downsample_ratio: float = 1.0, verbose: bool = False):
+    low = torch.upsample_bilinear2d(src, None, False, [downsample_ratio, downsample_ratio])
+    y = torch.conv2d(torch.sub(low, self.mean), self.alpha)
+    if downsample_ratio != 1.0:
+        y = torch.upsample_bilinear2d(y, [src.size(2), src.size(3)], False)
+    return torch.clamp(y, 0.0, 1.0)
+)";
+  const ir::Graph graph = frontend::read_network(save(folder, script));
+  torch::jit::Module module = module_of(script);
+  const torch::Tensor frame = testing::moving_picture(30, 46, 0);
+  for (double ratio : {1.0, 0.5, 0.3}) {
+    const ir::Graph variant =
+        ir::extract(graph, ratio == 1 ? ir::Variant::direct : ir::Variant::refined);
+    quant::Executor executor(variant);
+    std::vector<torch::Tensor> states;
+    const torch::Tensor expected = module.forward({frame, ratio}).toTensor();
+    EXPECT_LT(testing::largest_difference(executor.step(frame, states, ratio)[0], expected), 1e-6);
+  }
+}
+
 TEST(TorchScript, WhatIsNoMattingNetworkIsRefused) {
   expect_refused("def forward(self, a: int):\n    return a\n", "takes no frame");
   expect_refused("def forward(self, x):\n    return 1\n", "gives no tensors");
