@@ -16,12 +16,17 @@ using ir::TensorId;
 
 namespace {
 
-// A task should take some 20 microseconds, far above what handing it to a thread costs; more than
-// 16 tasks a step help nobody.
-constexpr double macs_per_task = 4e6;
+// A task should take some 5 to 10 microseconds, well above the 0.3 that handing it out costs; more
+// than 16 tasks a step help nobody.
+constexpr double work_per_task = 3e6;
 constexpr int most_tasks = 16;
-// Kernels without multiplications move bytes; one output byte costs about as much as this.
-constexpr double macs_per_byte = 8;
+
+// Time of an output row in multiplications of a dense convolution: a depthwise one takes about 8
+// times as long for each, and an output byte costs about as much as 20 (measured on AVX-512).
+double work_per_row(const Kernel& kernel) {
+  const double macs = kernel.macs_per_row() * (kernel.kind == KernelKind::depthwise ? 8 : 1);
+  return macs + 20.0 * kernel.width * kernel.output.pixel_stride;
+}
 
 }  // namespace
 
@@ -210,12 +215,10 @@ void Lowering::finish(Step step, ir::Size output, std::vector<int> written) {
     if (operand.storage >= 0) read(operand.storage);
   step.kernel.width = output.width;
   step.rows = output.height;
-  const double row = std::max(step.kernel.macs_per_row(),
-                              macs_per_byte * output.width * step.kernel.output.pixel_stride);
-  const double tasks =
-      std::min<double>({row * output.height / macs_per_task, most_tasks, double(output.height)});
-  step.rows_per_task =
-      static_cast<int>(std::ceil(output.height / std::max(1.0, std::floor(tasks))));
+  const double work = work_per_row(step.kernel) * output.height;
+  const int tasks = std::max(1, static_cast<int>(std::min<double>(
+                                    {work / work_per_task, most_tasks, double(output.height)})));
+  step.rows_per_task = (output.height + tasks - 1) / tasks;
   for (const int storage : written)
     if (plan_.storages[size_t(storage)].halo > 0) step.written.push_back(storage);
   plan_.steps.push_back(std::move(step));

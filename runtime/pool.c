@@ -11,8 +11,9 @@
 
 #if MATTEC_HOSTED
 
-/* About 50 microseconds of pauses: the gap between two regions of a frame. */
-enum { SPINS = 2000 };
+/* Some 0.3 milliseconds of pauses, longer than the serial stretches of a frame: at 50 microseconds
+ * two threads slept and woke so often that they took as long as one. */
+enum { SPINS = 20000 };
 
 /* Index of a task that the caller of this function now has to run, or -1. */
 static int32_t claim_task(struct pool* pool) {
