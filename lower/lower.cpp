@@ -16,10 +16,7 @@ using ir::TensorId;
 
 namespace {
 
-// A task should take some 5 to 10 microseconds, well above the 0.3 that handing it out costs; more
-// than 16 tasks a step help nobody.
-constexpr double work_per_task = 3e6;
-constexpr int most_tasks = 16;
+constexpr int most_tasks = 16;  // of a step: more help nobody
 
 // Time of an output row in multiplications of a dense convolution: a depthwise one takes about 8
 // times as long for each, and an output byte costs about as much as 20 (measured on AVX-512).
@@ -171,9 +168,8 @@ void Lowering::lower_resample(const Op& op) {
   const View input = views_[size_t(op.inputs[0])];
   const ir::Size size = sizes_[size_t(op.inputs[0])];
   const int output = store(op.output);
-  const int stride = plan_.storages[size_t(output)].pixel_stride;
-  const int available = plan_.storages[size_t(input.storage)].pixel_stride - input.first_channel;
-  const int channels = available >= stride ? stride : graph_.tensor(op.output).channels;
+  // Padding channels too; behind a slice they hold what comes next, which nobody reads.
+  const int channels = plan_.storages[size_t(output)].pixel_stride;
   Step step;
   step.name = op.name;
   step.kernel.kind = op.kind == OpKind::upsample2 ? KernelKind::upsample2 : KernelKind::avg_pool2;
@@ -216,8 +212,9 @@ void Lowering::finish(Step step, ir::Size output, std::vector<int> written) {
   step.kernel.width = output.width;
   step.rows = output.height;
   const double work = work_per_row(step.kernel) * output.height;
-  const int tasks = std::max(1, static_cast<int>(std::min<double>(
-                                    {work / work_per_task, most_tasks, double(output.height)})));
+  const int tasks = std::max(
+      1, static_cast<int>(
+             std::min<double>({work / options_.work_per_task, most_tasks, double(output.height)})));
   step.rows_per_task = (output.height + tasks - 1) / tasks;
   for (const int storage : written)
     if (plan_.storages[size_t(storage)].halo > 0) step.written.push_back(storage);

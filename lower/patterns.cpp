@@ -49,8 +49,10 @@ bool match(const Graph& graph, int blend, Gru& gru) {
     const int product = producer_of_kind(graph, input, OpKind::mul);
     if (product < 0) continue;
     const Op& mul = graph.ops[size_t(product)];
-    const int r_slice = producer_of_kind(graph, mul.inputs[0], OpKind::slice);
-    if (r_slice < 0 || mul.inputs[1] != h) continue;
+    // r * h or h * r: the product's multiplier is the same.
+    const int r_index = mul.inputs[0] == h ? 1 : 0;
+    const int r_slice = producer_of_kind(graph, mul.inputs[size_t(r_index)], OpKind::slice);
+    if (r_slice < 0 || mul.inputs[size_t(1 - r_index)] != h) continue;
     const Op& r = graph.ops[size_t(r_slice)];
     if (r.inputs[0] != gates.output || r.first_channel != 0) continue;
     gru.product = product;

@@ -65,6 +65,9 @@ struct Plan {
 struct Options {
   int channel_multiple = 16;  // storages' channels are rounded up to it (lanes of an accumulator)
   int dot_product_lanes = 4;  // channels that one dot-product instruction sums: 2 or 4
+  // A task should take some 5 to 10 microseconds, well above the 0.3 that handing it out costs; in
+  // multiplications of a dense convolution.
+  double work_per_task = 3e6;
   bool keep_all = false;  // no two storages share memory: tests look at every tensor after a frame
 };
 

@@ -17,7 +17,8 @@ struct CompileOptions {
   ir::Size size;
   std::string name = "rvm";  // prefix of every symbol: a C identifier
   int threads = 2;           // that compile kernels
-  bool keep_all = false;     // see lower::Options
+  bool keep_all = false;     // this and the next: see lower::Options
+  double work_per_task = lower::Options().work_per_task;
   std::function<void(double fraction, const std::string& what)> progress;
 };
 

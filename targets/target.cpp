@@ -34,6 +34,13 @@ std::vector<Target> make_targets() {
   };
 }
 
+}  // namespace
+
+const std::vector<Target>& known_targets() {
+  static const std::vector<Target> targets = make_targets();
+  return targets;
+}
+
 bool host_runs(const Target& target) {
 #if defined(__x86_64__)
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -46,13 +53,6 @@ bool host_runs(const Target& target) {
   (void)target;
   return false;
 #endif
-}
-
-}  // namespace
-
-const std::vector<Target>& known_targets() {
-  static const std::vector<Target> targets = make_targets();
-  return targets;
 }
 
 const Target& find_target(const std::string& name) {

@@ -22,6 +22,8 @@ struct Target {
 
 // Every target that this compiler emits.
 const std::vector<Target>& known_targets();
+// Whether this processor has the target's instruction sets.
+bool host_runs(const Target& target);
 // Throws Error that lists the known targets. "host" picks the best one this processor runs.
 const Target& find_target(const std::string& name);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,10 +15,16 @@
 #include <string>
 #include <vector>
 
+#include "ir/error.h"
 #include "ir/interpreter.h"
 #include "runtime/model.h"
 #include "targets/compile.h"
 #include "targets/load_library.h"
+
+// In a test's body: leaves it where this processor cannot run the target's code.
+#define MATTEC_NEED_TARGET(name)                                       \
+  if (!mattec::targets::host_runs(mattec::targets::find_target(name))) \
+  GTEST_SKIP() << "this processor does not run " << (name)
 
 namespace mattec::test {
 
@@ -25,20 +32,15 @@ namespace mattec::test {
 class CompiledNetwork {
  public:
   CompiledNetwork(const ir::Graph& graph, const targets::CompileOptions& options, int threads)
-      : compiled_(targets::compile(graph, options)),
-        library_(load(compiled_, options.name)),
+      : compiled_(std::make_shared<targets::CompiledLibrary>(targets::compile(graph, options))),
+        library_(load(*compiled_, options.name)),
         size_(options.size) {
-    const auto* plan = reinterpret_cast<const mattec_plan*>(library_.model());
-    memory_.resize(static_cast<size_t>(plan->arena_bytes) + 64);
-    auto* arena =
-        reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(memory_.data()) + 63) / 64 * 64);
-    tensors_ = arena + plan->tensors_offset;
-    mattec_options session_options{};
-    session_options.threads = threads;
-    const mattec_status status =
-        mattec_init(library_.model(), arena, static_cast<size_t>(plan->arena_bytes),
-                    &session_options, &session_);
-    if (status != MATTEC_OK) throw std::runtime_error(mattec_message(library_.model(), status));
+    open(threads);
+  }
+  // Another session of the same library.
+  CompiledNetwork(const CompiledNetwork& other, int threads)
+      : compiled_(other.compiled_), library_(other.library_), size_(other.size_) {
+    open(threads);
   }
   ~CompiledNetwork() { mattec_close(session_); }
   CompiledNetwork(const CompiledNetwork&) = delete;
@@ -57,7 +59,7 @@ class CompiledNetwork {
     ASSERT_EQ(mattec_step(session_, &frame, nullptr, &outputs), MATTEC_OK);
   }
   void reset() { mattec_reset(session_); }
-  const targets::CompiledLibrary& compiled() const { return compiled_; }
+  const targets::CompiledLibrary& compiled() const { return *compiled_; }
 
   // One integer of a storage's interior.
   int32_t at(const lower::Storage& storage, int y, int x, int c) const {
@@ -70,6 +72,28 @@ class CompiledNetwork {
   }
 
  private:
+  // The arena ends where memory ends, so that a kernel that reads beyond it crashes; it starts as
+  // noise, so that a kernel that relies on zeros differs.
+  void open(int threads) {
+    const auto* plan = reinterpret_cast<const mattec_plan*>(library_.model());
+    const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+    const auto bytes = static_cast<size_t>(plan->arena_bytes);
+    const size_t usable = (bytes + page - 1) / page * page;
+    void* mapped =
+        ::mmap(nullptr, usable + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) throw Error("no memory for the arena");
+    memory_ = std::shared_ptr<void>(mapped, [=](void* at) { ::munmap(at, usable + page); });
+    ::mprotect(static_cast<uint8_t*>(mapped) + usable, page, PROT_NONE);
+    uint8_t* arena = static_cast<uint8_t*>(mapped) + usable - bytes;
+    std::memset(arena, 0xAB, bytes);
+    tensors_ = arena + plan->tensors_offset;
+    mattec_options session_options{};
+    session_options.threads = threads;
+    const mattec_status status =
+        mattec_init(library_.model(), arena, bytes, &session_options, &session_);
+    if (status != MATTEC_OK) throw Error(mattec_message(library_.model(), status));
+  }
+
   static targets::LoadedLibrary load(const targets::CompiledLibrary& compiled,
                                      const std::string& name) {
     const std::filesystem::path path =
@@ -82,10 +106,10 @@ class CompiledNetwork {
     return library;
   }
 
-  targets::CompiledLibrary compiled_;
+  std::shared_ptr<const targets::CompiledLibrary> compiled_;
   targets::LoadedLibrary library_;
   ir::Size size_;
-  std::vector<uint8_t> memory_;
+  std::shared_ptr<void> memory_;
   uint8_t* tensors_ = nullptr;
   mattec_session* session_ = nullptr;
 };

@@ -37,7 +37,7 @@ std::string GraphMaker::fresh(const std::string& what) {
 
 Grid GraphMaker::grid(int channels, bool from_zero) {
   Grid made;
-  made.bits = uniform(0, 3) == 0 ? 4 : 8;
+  made.bits = !only_8_bits && uniform(0, 3) == 0 ? 4 : 8;
   const int count = uniform(0, 1) == 0 ? 1 : channels;
   for (int c = 0; c < count; ++c) {
     made.scale.push_back(real(0.2F, 6.0F) / static_cast<float>(made.highest()));
@@ -72,11 +72,11 @@ TensorId GraphMaker::conv_to(const std::vector<TensorId>& segments, const Convol
   }
   int in = 0;
   double variance = 0;  // of the accumulator, roughly
-  conv.weight_bits = uniform(0, 2) == 0 ? 4 : 8;
+  conv.weight_bits = !only_8_bits && uniform(0, 2) == 0 ? 4 : 8;
   const int largest_weight = conv.weight_bits == 4 ? 7 : 127;
   const int area = conv.kernel * conv.kernel;
   for (size_t s = 0; s < segments.size(); ++s) {
-    conv.segment_shift.push_back(s == 0 ? 0 : uniform(0, 4));
+    conv.segment_shift.push_back(s == 0 ? 0 : uniform(0, largest_shift));
     const int channels = channels_of(segments[s]);
     in += channels;
     const double reach = grid_of(segments[s]).highest() * (1 << conv.segment_shift.back());

@@ -50,6 +50,8 @@ class GraphMaker {
   int channels_of(ir::TensorId id) const { return graph.tensor(id).channels; }
 
   ir::Graph graph;
+  bool only_8_bits = false;  // of activations and weights; else 4 as well
+  int largest_shift = 4;     // of a convolution's segments
 
  private:
   std::string fresh(const std::string& what);

@@ -1,0 +1,96 @@
+// Every kernel on random shapes and parameters: compiled code must equal the interpreter in every
+// integer that it stores, whatever the target, the number of threads, and the frames before.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "ir/verify.h"
+#include "tests/compiled_network.h"
+#include "tests/kernel_graphs.h"
+
+namespace mattec::test {
+namespace {
+
+// One network at one frame size on one target.
+struct Case {
+  std::string target;
+  uint32_t seed;
+  ir::Size size;
+  int most_channels;
+  bool extreme;
+};
+
+std::string name_of(const testing::TestParamInfo<Case>& info) {
+  std::string name = info.param.target + "_seed" + std::to_string(info.param.seed) + "_" +
+                     std::to_string(info.param.size.width) + "x" +
+                     std::to_string(info.param.size.height);
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name + (info.param.extreme ? "_extreme" : "");
+}
+
+// Noise in every third frame, else a flat colour with some: clamps see both ends of their range.
+std::vector<uint8_t> random_frame(ir::Size size, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<uint8_t> rgb(static_cast<size_t>(size.height) * size.width * 3);
+  const bool noise = seed % 3 == 0;
+  const auto base = static_cast<uint8_t>(random() % 2 == 0 ? 0 : 255);
+  for (uint8_t& value : rgb)
+    value = noise || random() % 4 == 0 ? static_cast<uint8_t>(random()) : base;
+  return rgb;
+}
+
+class Kernels : public testing::TestWithParam<Case> {};
+
+TEST_P(Kernels, EqualTheInterpreter) {
+  const Case& now = GetParam();
+  MATTEC_NEED_TARGET(now.target);
+  ir::Graph graph = random_matting_graph(now.seed, now.most_channels);
+  if (now.extreme) make_extreme(graph, now.seed + 1);
+  ir::verify(graph, "random graph");
+
+  targets::CompileOptions options;
+  options.target = now.target;
+  options.size = now.size;
+  options.keep_all = true;
+  options.work_per_task = 2e4;  // several tasks a kernel, small as these tensors are
+  CompiledNetwork one(graph, options, 1);
+  CompiledNetwork two(one, 2);
+  ir::Interpreter oracle(graph, now.size);
+  std::vector<uint8_t> alpha, fgr;
+  for (uint32_t frame = 0; frame < 5; ++frame) {
+    if (frame == 3) {
+      oracle.reset();
+      one.reset();
+      two.reset();
+    }
+    const std::vector<uint8_t> rgb = random_frame(now.size, now.seed * 100 + frame);
+    oracle.step(rgb.data());
+    for (CompiledNetwork* network : {&one, &two}) {
+      network->step(rgb, alpha, fgr);
+      ASSERT_EQ(first_difference(*network, graph, oracle), "")
+          << "frame " << frame << ", " << (network == &one ? 1 : 2) << " threads\n"
+          << ir::dump(graph);
+      ASSERT_EQ(alpha, oracle.output("pha")) << "frame " << frame;
+      ASSERT_EQ(fgr, oracle.output("fgr")) << "frame " << frame;
+    }
+  }
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> made;
+  for (const char* target : {"x86-64-avx2", "x86-64-avx512vnni"}) {
+    made.push_back({target, 1, {16, 16}, 20, false});
+    made.push_back({target, 2, {33, 17}, 70, false});
+    made.push_back({target, 3, {31, 50}, 9, false});
+    made.push_back({target, 4, {50, 31}, 40, false});
+    made.push_back({target, 5, {64, 48}, 33, false});
+    made.push_back({target, 6, {48, 64}, 16, true});
+    made.push_back({target, 7, {19, 38}, 36, true});
+  }
+  return made;
+}
+
+INSTANTIATE_TEST_SUITE_P(Random, Kernels, testing::ValuesIn(cases()), name_of);
+
+}  // namespace
+}  // namespace mattec::test
