@@ -35,17 +35,18 @@ void bind_output(OutputImageParam output, const lower::Layout& layout, int colum
   output.dim(2).set_bounds(0, count).set_stride(layout.row_stride);
 }
 
-Expr constant_int(const ImageParam& constants, Expr channel, lower::ConstantRow row) {
+Expr constant_int(const ImageParam& constants, const Expr& channel, lower::ConstantRow row) {
   return constants(channel, static_cast<int>(row));
 }
 
-Expr constant_float(const ImageParam& constants, Expr channel, lower::ConstantRow row) {
+Expr constant_float(const ImageParam& constants, const Expr& channel, lower::ConstantRow row) {
   return reinterpret<float>(constant_int(constants, channel, row));
 }
 
-Expr round_biased(Expr value) { return reinterpret<int32_t>(value + lower::rounding_magic); }
+Expr round_biased(const Expr& value) { return reinterpret<int32_t>(value + lower::rounding_magic); }
 
-Expr to_grid(Expr value, const ImageParam& constants, Expr channel, ir::Rounding rounding) {
+Expr to_grid(const Expr& value, const ImageParam& constants, const Expr& channel,
+             ir::Rounding rounding) {
   const Expr low = constant_float(constants, channel, lower::row_low);
   const Expr high = constant_float(constants, channel, lower::row_high);
   const Expr clamped = min(max(value, low), high);
@@ -54,18 +55,20 @@ Expr to_grid(Expr value, const ImageParam& constants, Expr channel, ir::Rounding
                        constant_int(constants, channel, lower::row_zero_point));
 }
 
-Expr tanh_approximation(Expr value) {
+Expr tanh_approximation(const Expr& value) {
   const Expr v = min(max(value, -ir::tanh_limit), ir::tanh_limit);
   const Expr s = v * v;
   return v * (ir::tanh_p0 + ir::tanh_p1 * s) / (1.0f + s * (ir::tanh_q0 + ir::tanh_q1 * s));
 }
 
-Expr sigmoid_approximation(Expr value) { return tanh_approximation(value * 0.5f) * 0.5f + 0.5f; }
+Expr sigmoid_approximation(const Expr& value) {
+  return tanh_approximation(value * 0.5f) * 0.5f + 0.5f;
+}
 
-Expr activated(ir::Activation activation, Expr accumulator, const ImageParam& constants,
-               Expr channel) {
+Expr activated(ir::Activation activation, const Expr& accumulator, const ImageParam& constants,
+               const Expr& channel) {
   const Expr grid = constant_float(constants, channel, lower::row_to_grid);
-  const Expr value = cast<float>(accumulator);
+  Expr value = cast<float>(accumulator);
   const Expr real = value * constant_float(constants, channel, lower::row_to_real);
   const Expr ramp = min(max(real + 3.0f, 0.0f), 6.0f);
   switch (activation) {

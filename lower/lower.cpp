@@ -206,7 +206,7 @@ Layout Lowering::layout(const View& view, int channels) const {
           static_cast<int>(storage.row_bytes() / storage.element_bytes)};
 }
 
-void Lowering::finish(Step step, ir::Size output, std::vector<int> written) {
+void Lowering::finish(Step step, ir::Size output, const std::vector<int>& written) {
   for (const Operand& operand : step.operands)
     if (operand.storage >= 0) read(operand.storage);
   step.kernel.width = output.width;

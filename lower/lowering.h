@@ -56,7 +56,7 @@ class Lowering {
   Operand operand(const View& view, int row, int column,
                   int rows_per_row) const;  // input rows per output row
   Layout layout(const View& view, int channels) const;
-  void finish(Step step, ir::Size output, std::vector<int> written);
+  void finish(Step step, ir::Size output, const std::vector<int>& written);
 
   ir::TensorId matte_ = ir::no_tensor;  // before graph_, whose making sets it
   ir::Graph graph_;

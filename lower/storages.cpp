@@ -70,9 +70,9 @@ int Lowering::halo_of(TensorId id) const {
 }
 
 std::vector<uint8_t> Lowering::pattern_of(const ir::Grid& grid, int channels) const {
-  std::vector<uint8_t> pattern;
+  std::vector<uint8_t> pattern(static_cast<size_t>(channels));
   for (int c = 0; c < channels; ++c)
-    pattern.push_back(static_cast<uint8_t>(ir::halo_value(grid, c, 0.0F)));
+    pattern[static_cast<size_t>(c)] = static_cast<uint8_t>(ir::halo_value(grid, c, 0.0F));
   return pattern;
 }
 

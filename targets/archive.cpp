@@ -43,6 +43,7 @@ Bytes rename_runtime(const std::string& prefix, const Target& target) {
 
 Bytes make_archive(const std::vector<Object>& members) {
   std::vector<llvm::NewArchiveMember> list;
+  list.reserve(members.size());
   for (const Object& member : members)
     list.emplace_back(
         llvm::MemoryBufferRef(as_text(member.bytes.data(), member.bytes.size()), member.name));
