@@ -73,14 +73,15 @@ std::vector<Object> compile_kernels(const KernelSet& set, const Target& target,
       try {
         objects[i] = {set.symbols[i] + ".o",
                       compile_kernel(*set.kernels[i], set.symbols[i], target)};
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (options.progress)  // may throw: the user may have had enough
+          options.progress(double(++done) / double(set.kernels.size()),
+                           "kernels for " + target.name);
       } catch (...) {
         const std::lock_guard<std::mutex> lock(mutex);
         if (!failure) failure = std::current_exception();
         next = set.kernels.size();
       }
-      const std::lock_guard<std::mutex> lock(mutex);
-      if (options.progress)
-        options.progress(double(++done) / double(set.kernels.size()), "kernels for " + target.name);
     }
   };
   std::vector<std::thread> threads;

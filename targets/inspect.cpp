@@ -1,9 +1,6 @@
 #include "targets/inspect.h"
 
-#include <llvm/Object/Archive.h>
 #include <llvm/Object/ELFObjectFile.h>
-#include <llvm/Object/ObjectFile.h>
-#include <llvm/Support/MemoryBuffer.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,6 +8,7 @@
 #include <set>
 
 #include "ir/error.h"
+#include "targets/archive_members.h"
 #include "targets/disassembler.h"
 #include "targets/llvm_error.h"
 
@@ -133,26 +131,14 @@ bool is_dot_product(const std::string& mnemonic) {
 }
 
 LibraryContents inspect_library(const std::string& path) {
-  const auto bytes = llvm::MemoryBuffer::getFile(path);
-  if (!bytes) throw Error(path + ": " + bytes.getError().message());
-  const std::unique_ptr<llvm::object::Archive> archive =
-      unwrap(path, "is no static library, or a damaged one",
-             llvm::object::Archive::create((*bytes)->getMemBufferRef()));
+  const std::unique_ptr<llvm::MemoryBuffer> bytes = read_archive(path);
   LibraryContents contents;
   std::set<std::string> defined, wanted;
-  llvm::Error walk = llvm::Error::success();
-  for (const llvm::object::Archive::Child& child : archive->children(walk)) {
-    const auto member = unwrap(path, "damaged member", child.getMemoryBufferRef());
-    const auto object =
-        unwrap(path, "damaged member", llvm::object::ObjectFile::createObjectFile(member));
-    const auto* elf = llvm::dyn_cast<ELFObjectFileBase>(object.get());
-    if (elf == nullptr)
-      throw Error(path + ": member " + member.getBufferIdentifier().str() +
-                  " is no ELF object; mattec writes no other kind");
-    contents.architecture = llvm::Triple::getArchTypeName(object->getArch()).str();
-    Member(path, member.getBufferIdentifier().str(), *elf, contents).count(defined, wanted);
+  for (const ArchiveMember& member : archive_members(path, bytes->getMemBufferRef())) {
+    contents.architecture = llvm::Triple::getArchTypeName(member.object->getArch()).str();
+    Member(path, member.name, llvm::cast<ELFObjectFileBase>(*member.object), contents)
+        .count(defined, wanted);
   }
-  if (walk) throw Error(path + ": damaged archive: " + text_of(std::move(walk)));
   std::set_difference(wanted.begin(), wanted.end(), defined.begin(), defined.end(),
                       std::back_inserter(contents.undefined));
   contents.exported.assign(defined.begin(), defined.end());

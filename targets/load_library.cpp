@@ -1,9 +1,6 @@
 #include "targets/load_library.h"
 
-#include <llvm/ExecutionEngine/Orc/ExecutionUtils.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
-#include <llvm/Object/Archive.h>
-#include <llvm/Object/ObjectFile.h>
 #include <llvm/Support/MemoryBuffer.h>
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/TargetParser/Host.h>
@@ -12,6 +9,7 @@
 #include <mutex>
 
 #include "ir/error.h"
+#include "targets/archive_members.h"
 #include "targets/llvm_error.h"
 
 namespace mattec::targets {
@@ -24,21 +22,16 @@ constexpr char model_suffix[] = "_model";
 }
 
 // Every member must be an object for this machine's architecture; returns the model's symbol.
-std::string find_model(const std::string& path, llvm::MemoryBufferRef bytes) {
-  const std::unique_ptr<llvm::object::Archive> archive =
-      unwrap(path, "is no static library, or a damaged one", llvm::object::Archive::create(bytes));
+std::string find_model(const std::string& path, const std::vector<ArchiveMember>& members) {
   const llvm::Triple host(llvm::sys::getProcessTriple());
   std::string model;
-  llvm::Error walk = llvm::Error::success();
-  for (const llvm::object::Archive::Child& child : archive->children(walk)) {
-    const llvm::MemoryBufferRef member = unwrap(path, "damaged member", child.getMemoryBufferRef());
-    const std::unique_ptr<llvm::object::ObjectFile> object =
-        unwrap(path, "damaged member", llvm::object::ObjectFile::createObjectFile(member));
-    if (object->getArch() != host.getArch())
-      fail(path, "was compiled for " + llvm::Triple::getArchTypeName(object->getArch()).str() +
+  for (const ArchiveMember& member : members) {
+    if (member.object->getArch() != host.getArch())
+      fail(path, "was compiled for " +
+                     llvm::Triple::getArchTypeName(member.object->getArch()).str() +
                      ", this machine is " + host.getArchName().str() +
                      "; run it there, or compile for this target");
-    for (const llvm::object::SymbolRef& symbol : object->symbols()) {
+    for (const llvm::object::SymbolRef& symbol : member.object->symbols()) {
       const uint32_t flags = unwrap(path, "damaged symbol", symbol.getFlags());
       const llvm::StringRef name = unwrap(path, "damaged symbol", symbol.getName());
       if ((flags & llvm::object::SymbolRef::SF_Undefined) == 0 &&
@@ -46,7 +39,6 @@ std::string find_model(const std::string& path, llvm::MemoryBufferRef bytes) {
         model = name.str();
     }
   }
-  if (walk) fail(path, "damaged archive: " + text_of(std::move(walk)));
   if (model.empty())
     fail(path, "holds no symbol <name>_model; it is no library that mattec compiled");
   return model;
@@ -61,9 +53,9 @@ LoadedLibrary LoadedLibrary::load(const std::string& path) {
     llvm::InitializeNativeTargetAsmPrinter();
   });
 
-  llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>> bytes = llvm::MemoryBuffer::getFile(path);
-  if (!bytes) fail(path, bytes.getError().message());
-  const std::string symbol = find_model(path, (*bytes)->getMemBufferRef());
+  const std::unique_ptr<llvm::MemoryBuffer> bytes = read_archive(path);
+  const std::vector<ArchiveMember> members = archive_members(path, bytes->getMemBufferRef());
+  const std::string symbol = find_model(path, members);
 
   std::unique_ptr<llvm::orc::LLJIT> jit =
       unwrap(path, "cannot be loaded",
@@ -75,11 +67,11 @@ LoadedLibrary LoadedLibrary::load(const std::string& path) {
     if (!reported.empty()) reported += "; ";
     reported += text_of(std::move(error));
   });
-  std::unique_ptr<llvm::orc::StaticLibraryDefinitionGenerator> generator =
-      unwrap(path, "cannot be loaded",
-             llvm::orc::StaticLibraryDefinitionGenerator::Create(jit->getObjLinkingLayer(),
-                                                                 std::move(*bytes)));
-  jit->getMainJITDylib().addGenerator(std::move(generator));
+  for (const ArchiveMember& member : members) {
+    llvm::Error added =
+        jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(member.bytes.getBuffer(), path));
+    if (added) fail(path, "cannot be loaded: " + text_of(std::move(added)));
+  }
   llvm::Expected<llvm::orc::ExecutorAddr> address = jit->lookup(symbol);
   if (!address) {
     const std::string failed = text_of(address.takeError());

@@ -1,0 +1,57 @@
+#include "targets/archive_members.h"
+
+#include <llvm/Object/Archive.h>
+
+#include "ir/error.h"
+#include "targets/llvm_error.h"
+
+namespace mattec::targets {
+namespace {
+
+// "!<arch>\n", then per member a header of 60 bytes (its size in decimal at byte 48, "`\n" at the
+// end), its content, and a byte of padding after an odd size.
+void require_whole(const std::string& path, llvm::StringRef bytes) {
+  if (!bytes.starts_with("!<arch>\n"))
+    throw Error(path + ": is no static library; name the lib*.a that mattec compile wrote");
+  constexpr uint64_t header_bytes = 60;
+  uint64_t position = 8;
+  while (position < bytes.size()) {
+    const llvm::StringRef header = bytes.substr(position, header_bytes);
+    uint64_t size = 0;
+    if (header.size() < header_bytes || !header.ends_with("`\n") ||
+        header.substr(48, 10).rtrim().getAsInteger(10, size) ||
+        size > bytes.size() - position - header_bytes)
+      throw Error(path + ": is cut off or damaged; compile it again");
+    position += header_bytes + size + (size & 1);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<llvm::MemoryBuffer> read_archive(const std::string& path) {
+  llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>> bytes = llvm::MemoryBuffer::getFile(path);
+  if (!bytes) throw Error(path + ": " + bytes.getError().message());
+  return std::move(*bytes);
+}
+
+std::vector<ArchiveMember> archive_members(const std::string& path, llvm::MemoryBufferRef bytes) {
+  require_whole(path, bytes.getBuffer());
+  const std::unique_ptr<llvm::object::Archive> archive =
+      unwrap(path, "is a damaged static library", llvm::object::Archive::create(bytes));
+  std::vector<ArchiveMember> members;
+  llvm::Error walk = llvm::Error::success();
+  for (const llvm::object::Archive::Child& child : archive->children(walk)) {
+    const llvm::MemoryBufferRef content =
+        unwrap(path, "damaged member", child.getMemoryBufferRef());
+    const std::string name = content.getBufferIdentifier().str();
+    std::unique_ptr<llvm::object::ObjectFile> object =
+        unwrap(path, "damaged member " + name, llvm::object::ObjectFile::createObjectFile(content));
+    if (!llvm::isa<llvm::object::ELFObjectFileBase>(object.get()))
+      throw Error(path + ": member " + name + " is no ELF object; mattec writes no other kind");
+    members.push_back({name, content, std::move(object)});
+  }
+  if (walk) throw Error(path + ": damaged archive: " + text_of(std::move(walk)));
+  return members;
+}
+
+}  // namespace mattec::targets

@@ -1,0 +1,27 @@
+// The object files inside a static library.
+#pragma once
+
+#include <llvm/Object/ELFObjectFile.h>
+#include <llvm/Support/MemoryBuffer.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace mattec::targets {
+
+struct ArchiveMember {
+  std::string name;
+  llvm::MemoryBufferRef bytes;  // into the archive's
+  std::unique_ptr<llvm::object::ObjectFile> object;
+};
+
+// Every object of the archive, in order; `bytes` must outlive the result. Checks that members lie
+// inside the file, which LLVM's reader takes on trust. Throws Error naming `path` where the
+// archive is damaged or holds anything but ELF objects.
+std::vector<ArchiveMember> archive_members(const std::string& path, llvm::MemoryBufferRef bytes);
+
+// The whole file. Throws Error.
+std::unique_ptr<llvm::MemoryBuffer> read_archive(const std::string& path);
+
+}  // namespace mattec::targets
