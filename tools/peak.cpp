@@ -6,38 +6,39 @@
 #include <thread>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace mattec::tools {
 namespace {
 
-constexpr int repetitions = 20000;  // about a millisecond
-constexpr int rounds = 60;
+constexpr int repetitions = 20000;  // about a tenth of a millisecond: seldom interrupted
+constexpr int rounds = 200;
 
 #if defined(__x86_64__)
 
-// Twelve independent accumulators hide the latency. Volatile: the values are never used.
-__attribute__((target("avx512f,avx512vnni"))) double vnni_round() {
-  const __m512i ones = _mm512_set1_epi32(0x01010101);
-  __m512i sum[12] = {};
+// Twelve independent accumulators hide the latency; in one block of assembly, since a compiler may
+// keep an array of them in memory. What they hold does not matter.
+#define MATTEC_TWELVE(one) \
+  one(0) one(1) one(2) one(3) one(4) one(5) one(6) one(7) one(8) one(9) one(10) one(11)
+
+double vnni_round() {
+#define MATTEC_STEP(n) "vpdpbusd %%zmm31, %%zmm31, %%zmm" #n "\n\t"
   for (int i = 0; i < repetitions; ++i)
-    for (__m512i& accumulator : sum)
-      asm volatile("vpdpbusd %1, %1, %0" : "+v"(accumulator) : "v"(ones));
+    asm volatile(MATTEC_TWELVE(MATTEC_STEP)::
+                     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                       "xmm9", "xmm10", "xmm11");
+#undef MATTEC_STEP
+  asm volatile("vzeroupper" ::: "memory");  // SSE code after it must not pay for the upper halves
   return 12.0 * 64 * repetitions;
 }
 
-__attribute__((target("avx2"))) double avx2_round() {
-  const __m256i ones = _mm256_set1_epi16(1);
-  __m256i sum[12] = {};
+double avx2_round() {
+#define MATTEC_STEP(n) \
+  "vpmaddwd %%ymm15, %%ymm15, %%ymm12\n\tvpaddd %%ymm12, %%ymm" #n ", %%ymm" #n "\n\t"
   for (int i = 0; i < repetitions; ++i)
-    for (__m256i& accumulator : sum) {
-      __m256i product;
-      asm volatile("vpmaddwd %2, %2, %1\n\tvpaddd %1, %0, %0"
-                   : "+x"(accumulator), "=&x"(product)
-                   : "x"(ones));
-    }
+    asm volatile(MATTEC_TWELVE(MATTEC_STEP)::
+                     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                       "xmm9", "xmm10", "xmm11", "xmm12");
+#undef MATTEC_STEP
+  asm volatile("vzeroupper" ::: "memory");
   return 12.0 * 16 * repetitions;
 }
 

@@ -10,7 +10,7 @@ enum class DotProduct {
 };
 
 // 1e9 multiply-accumulates a second by `threads` threads together, registers only: the best of
-// many millisecond-long rounds of each thread. 0 where the processor lacks the instruction.
+// many short rounds of each thread. 0 where the processor lacks the instruction.
 double peak_gmacs(DotProduct kind, int threads);
 
 }  // namespace mattec::tools
