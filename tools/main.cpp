@@ -42,7 +42,9 @@ int main(int argc, char** argv) {
   CLI::App mattec("Compiles video matting networks to static libraries, and runs them.", "mattec");
   mattec.set_version_flag("--version", MATTEC_VERSION);
   mattec.require_subcommand(1);
+  mattec::tools::add_demo(mattec);
   mattec::tools::add_quantize(mattec);
+  mattec::tools::add_compile(mattec);
   mattec::tools::add_run(mattec);
   mattec::tools::add_eval(mattec);
   mattec::tools::add_bench(mattec);

@@ -10,11 +10,13 @@
 
 namespace mattec::tools {
 
+void add_demo(CLI::App& mattec);
+void add_quantize(CLI::App& mattec);
+void add_compile(CLI::App& mattec);
 void add_run(CLI::App& mattec);
 void add_eval(CLI::App& mattec);
 void add_bench(CLI::App& mattec);
 void add_inspect(CLI::App& mattec);
-void add_quantize(CLI::App& mattec);
 
 // --size and its like: "512x288", each extent 1 .. 16384. Anything else is wrong usage.
 CLI::Option* add_size_option(CLI::App& verb, const std::string& name, std::optional<ir::Size>& size,

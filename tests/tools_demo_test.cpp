@@ -1,0 +1,37 @@
+// mattec demo, as a newcomer runs it.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/tools_command.h"
+#include "tools/frame_source.h"
+
+namespace mattec::tools {
+namespace {
+
+TEST(Demo, GoesTheWholeWayAndMayBeRepeated) {
+  const Scratch scratch;
+  const std::string out = scratch / "demo";
+  for (int round = 0; round < 2; ++round) {
+    const CommandResult result = command(scratch, {"demo", "-o", out});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_NE(result.out.find("identical"), std::string::npos) << result.out;
+  }
+  for (const char* file : {"/nano.w8a8.mattec", "/host/libnano.a", "/host/nano.h"})
+    EXPECT_TRUE(std::filesystem::exists(out + file)) << file;
+  EXPECT_EQ(open_source(out + "/matte", {})->expected_frames(), 48);
+  EXPECT_EQ(open_source(out + "/composite.mp4", {})->expected_frames(), 48);
+  const auto report = nlohmann::json::parse(read_bytes(out + "/report.json"));
+  EXPECT_LT(report["mad_compiled"], report["mad_float"].get<double>() * 1.1);
+}
+
+TEST(Demo, LeavesForeignFoldersAlone) {
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch / "work");
+  write_bytes(scratch / "work/thesis.txt", "years");
+  expect_failure(command(scratch, {"demo", "-o", scratch / "work"}), 1, "not from an earlier demo");
+  EXPECT_EQ(read_bytes(scratch / "work/thesis.txt"), "years");
+}
+
+}  // namespace
+}  // namespace mattec::tools

@@ -1,0 +1,235 @@
+// The verbs on a real network: the one inside mattec, from its weights to mattes.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "nano/clip_generator.h"
+#include "nano/embedded.h"
+#include "tests/tools_command.h"
+#include "tools/calibration_clips.h"
+#include "tools/frame_source.h"
+#include "tools/peak.h"
+
+namespace mattec::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr ir::Size clip_size = {48, 80};
+
+// frames x generated clip with exact mattes
+void write_generated_clip(const std::string& path, int frames) {
+  const nano::ClipGenerator generator(7, clip_size.width, clip_size.height);
+  fs::create_directories(path);
+  const std::unique_ptr<FrameSink> source = open_sink(path + "/src", clip_size, 25);
+  const std::unique_ptr<FrameSink> matte = open_sink(path + "/pha", clip_size, 25);
+  for (int i = 0; i < frames; ++i) {
+    const nano::ClipFrame frame = generator.frame(i);
+    Image colours(clip_size, 3), alpha(clip_size, 1);
+    colours.pixels = frame.frame;
+    alpha.pixels = frame.alpha;
+    source->write(colours, std::to_string(100 + i));
+    matte->write(alpha, std::to_string(100 + i));
+  }
+  source->finish();
+  matte->finish();
+}
+
+class Verbs : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    scratch_ = new Scratch;
+    write_bytes(weights(), std::string(reinterpret_cast<const char*>(nano::weight_file),
+                                       nano::weight_file_size));
+    write_generated_clip(clip(), 4);
+    const CommandResult result =
+        command(*scratch_, {"quantize", weights(), "--calibration", clip(), "--size", "80x48",
+                            "--method", "mse", "--truth", clip(), "-o", model()});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    report_ = result.out;
+  }
+  static void TearDownTestSuite() { delete scratch_; }
+
+  static std::string weights() { return *scratch_ / "nano.safetensors"; }
+  static std::string model() { return *scratch_ / "nano.mattec"; }
+  static std::string clip() { return *scratch_ / "clip"; }
+
+  static double mad(const std::string& network) {
+    const CommandResult result = command(*scratch_, {"eval", network, clip(), "--json"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return Json::parse(result.out)["mean"]["mad"].get<double>();
+  }
+
+  static Scratch* scratch_;
+  static std::string report_;
+};
+Scratch* Verbs::scratch_ = nullptr;
+std::string Verbs::report_;
+
+TEST_F(Verbs, QuantizeReportsAndComparesWithFloat) {
+  for (const char* part : {"w8a8 by mse", "1 clips", "clip, float", "clip, w8a8", "MAD"})
+    EXPECT_NE(report_.find(part), std::string::npos) << report_;
+}
+
+// The integer network must see the same frames at the same size: a wrong colour order, scale or
+// state shows as another matte altogether.
+TEST_F(Verbs, EvalGivesTheIntegerNetworkAboutTheFloatOnesError) {
+  EXPECT_NEAR(mad(model()) / mad(weights()), 1, 0.25);
+}
+
+TEST_F(Verbs, RunWritesFloatAndIntegerMattesAlike) {
+  for (const std::string& network : {weights(), model()}) {
+    const std::string out = *scratch_ / "matte";
+    const CommandResult result =
+        command(*scratch_, {"run", network, clip() + "/src", "-o", out, "--size", "40x24"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_NE(result.out.find("network at 40x24"), std::string::npos);
+    const std::unique_ptr<FrameSource> mattes = open_source(out, {});
+    EXPECT_EQ(mattes->size(), clip_size);
+    EXPECT_EQ(mattes->expected_frames(), 4);
+    fs::remove_all(out);
+  }
+}
+
+TEST_F(Verbs, InspectShowsModelsAsTextAndJson) {
+  const CommandResult text = command(*scratch_, {"inspect", model()});
+  EXPECT_NE(text.out.find("quantized graph"), std::string::npos);
+  const Json report = Json::parse(command(*scratch_, {"inspect", model(), "--json"}).out);
+  EXPECT_EQ(report["stage"], "quantized");
+  EXPECT_EQ(report["states"].size(), 4U);
+  EXPECT_EQ(Json::parse(command(*scratch_, {"inspect", weights(), "--json"}).out)["stage"],
+            "imported");
+}
+
+TEST_F(Verbs, QuantizeRefusesWhatItCannotDo) {
+  const auto quantize = [](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"quantize", weights(), "-o", *scratch_ / "new.mattec"};
+    words.insert(words.end(), more.begin(), more.end());
+    return command(*scratch_, words);
+  };
+  expect_failure(quantize({"--calibration", clip(), "--bits", "w4a4"}), 1, "--bits w4a4");
+  expect_failure(quantize({"--calibration", clip(), "--method", "brecq"}), 1, "--method brecq");
+  expect_failure(quantize({"--calibration", "no/folder"}), 1, "no/folder: no such file or folder");
+  fs::create_directory(*scratch_ / "empty");
+  expect_failure(quantize({"--calibration", *scratch_ / "empty"}), 1, "holds no clips");
+  expect_failure(
+      quantize({"--calibration", clip(), "--size", "1x1", "-o", *scratch_ / "no/new.mattec"}), 2,
+      "--output");
+  EXPECT_FALSE(fs::exists(*scratch_ / "new.mattec"));
+}
+
+// The way to a product and back: what the library computes, eval and run see, to the last digit.
+TEST_F(Verbs, CompileGivesALibraryThatEqualsTheModel) {
+  const std::string out = *scratch_ / "product";
+  const CommandResult compiled =
+      command(*scratch_, {"compile", model(), "--target", "host,x86-64-avx2", "--size", "80x48",
+                          "--name", "nano", "-o", out});
+  ASSERT_EQ(compiled.exit_code, 0) << compiled.err;
+  for (const char* file : {"libnano.a", "nano.h", "nano.json", "mattec.h"})
+    EXPECT_TRUE(fs::exists(out + "/x86-64-avx2/" + file)) << file;
+  EXPECT_NE(compiled.out.find("host/libnano.a"), std::string::npos) << compiled.out;
+  const std::string expected =
+      command(*scratch_, {"eval", model(), clip(), "--size", "80x48", "--json"}).out;
+  for (const std::string& library : {out, out + "/x86-64-avx2", out + "/host/libnano.a"}) {
+    const CommandResult result =
+        command(*scratch_, {"eval", library, clip(), "--json", "--threads", "2"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(result.out, expected) << library;
+  }
+  const Json report = Json::parse(command(*scratch_, {"inspect", out + "/host", "--json"}).out);
+  EXPECT_GT(report["weight_bytes"], 0);
+  EXPECT_GT(report["arena_bytes"], 0);
+  EXPECT_GT(report["kernels"].size(), 10U);
+  EXPECT_GT(report["kernels"][0]["dot_products"], 0);
+  EXPECT_NE(report["kernels"][0]["schedule"], "");
+}
+
+TEST_F(Verbs, CompileRefusesWhatItCannotDo) {
+  const auto compile = [](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"compile", model(), "-o", *scratch_ / "none"};
+    words.insert(words.end(), more.begin(), more.end());
+    return command(*scratch_, words);
+  };
+  expect_failure(compile({"--target", "host"}), 2, "--size is required");
+  expect_failure(compile({"--size", "64x64", "--target", "x87"}), 1, "unknown target \"x87\"");
+  expect_failure(compile({"--size", "1x1", "--target", "host"}), 1, "size 1x1 cannot be compiled");
+  expect_failure(compile({"--size", "64x64", "--target", "host", "--downsample-ratio", "0.5"}), 1,
+                 "does not compile the refiner");
+  expect_failure(compile({"--size", "64x64", "--target", "host", "--warp"}), 1, "--warp");
+  expect_failure(compile({"--size", "64x64", "--target", "host", "--name", "a-b"}), 1,
+                 "no C identifier");
+  expect_failure(command(*scratch_, {"compile", weights(), "--target", "host", "--size", "64x64",
+                                     "-o", *scratch_ / "none"}),
+                 1, "nano.safetensors");
+  expect_failure(command(*scratch_, {"compile", model(), "--target", "host", "--size", "64x64",
+                                     "-o", weights()}),
+                 1, "is a file");
+  {
+    const FileSizeLimit limit(100000);  // a full disk, at the archive
+    expect_failure(compile({"--size", "64x64", "--target", "host"}), 1,
+                   "none/host/librvm.a: cannot write");
+  }
+  EXPECT_FALSE(fs::exists(*scratch_ / "none"));
+}
+
+// A damaged model is one error, whichever verb meets it.
+TEST_F(Verbs, RefuseDamagedModels) {
+  const std::string bytes = read_bytes(model());
+  const std::string damaged = *scratch_ / "damaged.mattec";
+  write_bytes(damaged, bytes.substr(0, bytes.size() / 2));
+  expect_failure(command(*scratch_, {"eval", damaged, clip()}), 1, "damaged.mattec");
+  write_bytes(damaged, read_bytes(weights()));
+  expect_failure(command(*scratch_, {"inspect", damaged}), 1, "damaged.mattec");
+}
+
+TEST(CalibrationClips, AreFoundInFilesFoldersAndFoldersOfThem) {
+  const Scratch scratch;
+  write_clip(scratch / "clip.mp4", {16, 16}, 2, 25);
+  write_clip(scratch / "images", {4, 4}, 2, 25);
+  fs::create_directory(scratch / "truth");
+  write_clip(scratch / "truth/src", {4, 4}, 2, 25);
+  write_bytes(scratch / "notes.txt", "no clip");
+  const std::vector<std::string> all = {scratch / "clip.mp4", scratch / "images",
+                                        scratch / "truth/src"};
+  EXPECT_EQ(find_clips({scratch.path()}), all);
+  EXPECT_EQ(find_clips({all[0], all[1], scratch / "truth"}), all);
+}
+
+TEST(CalibrationClips, CoverTheSizeWithoutDistortion) {
+  const Scratch scratch;
+  const std::unique_ptr<FrameSink> sink = open_sink(scratch / "clip", {4, 12}, 25);
+  Image frame({4, 12}, 3);  // a white square in the middle of black
+  for (int y = 0; y < 4; ++y)
+    for (int x = 4; x < 8; ++x)
+      for (int c = 0; c < 3; ++c) frame.pixels[static_cast<size_t>((y * 12 + x) * 3 + c)] = 255;
+  sink->write(frame, "1");
+  sink->finish();
+  const quant::Clip clip = load_calibration_clip(scratch / "clip", {8, 8}, 5);
+  ASSERT_EQ(clip.size(), 1U);
+  EXPECT_EQ(clip[0].width, 8);
+  EXPECT_EQ(clip[0].rgb[(4 * 8 + 4) * 3], 255);  // twice as large, its sides cut off
+  EXPECT_GT(clip[0].rgb[(4 * 8 + 0) * 3], 128);
+  EXPECT_EQ(load_calibration_clip(scratch / "clip", {4, 8}, 5)[0].rgb[0], 0);
+}
+
+TEST(CalibrationClips, TurnTheSizeForPortraitAndSkipTheBeginning) {
+  const Scratch scratch;
+  write_clip(scratch / "clip", {12, 8}, 30, 25);
+  const quant::Clip clip = load_calibration_clip(scratch / "clip", {8, 12}, 4);
+  ASSERT_EQ(clip.size(), 4U);
+  EXPECT_EQ(clip[0].width, 8);
+  EXPECT_EQ(clip[0].height, 12);
+  EXPECT_EQ(clip[0].rgb, picture({12, 8}, 20).pixels);
+  EXPECT_EQ(clip[3].rgb, picture({12, 8}, 23).pixels);
+}
+
+TEST(Peak, GrowsWithTheInstruction) {
+  const double avx2 = peak_gmacs(DotProduct::avx2, 1), vnni = peak_gmacs(DotProduct::avx512vnni, 1);
+  if (avx2 == 0) GTEST_SKIP() << "this processor has no AVX2";
+  EXPECT_GT(avx2, 5);
+  EXPECT_TRUE(vnni == 0 || vnni > avx2) << vnni;
+}
+
+}  // namespace
+}  // namespace mattec::tools
