@@ -45,7 +45,7 @@ void write_safetensors(const std::string& path, const frontend::Weights& weights
 
 std::string little_endian(uint64_t value, int size) {
   std::string bytes;
-  for (int i = 0; i < size; ++i) bytes += static_cast<char>(value >> (8 * i) & 255);
+  for (int i = 0; i < size; ++i, value >>= 8) bytes += static_cast<char>(value & 255);
   return bytes;
 }
 
