@@ -106,7 +106,7 @@ void Lowering::lower_gates(const Gru& gru) {
   const ir::Grid& gate = *graph_.tensor(op.output).grid;
   const ir::Grid& state = *graph_.tensor(gru.state).grid;
   const ir::Grid& reset = *graph_.tensor(product.output).grid;
-  if (gate.zero_point_of(0) != 0)
+  if (std::any_of(gate.zero_point.begin(), gate.zero_point.end(), [](int z) { return z != 0; }))
     throw Error(graph_.name + ": " + op.name + " must have zero point 0, as sigmoids have");
 
   const int output = make_storage(product.name + " and z", op.output, 2 * gru.channels, 1,

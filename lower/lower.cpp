@@ -1,9 +1,10 @@
 // From the quantized graph to the plan: one step per kernel, in the graph's order.
 #include <algorithm>
-#include <cmath>
+#include <limits>
 
 #include "ir/arithmetic.h"
 #include "ir/error.h"
+#include "ir/verify.h"
 #include "lower/arena.h"
 #include "lower/lowering.h"
 #include "lower/plan.h"
@@ -31,6 +32,7 @@ Lowering::Lowering(const ir::Graph& graph, ir::Size frame, const Options& option
     : graph_(merge_matte(graph, matte_)), options_(options) {
   sizes_ = ir::infer_sizes(graph_, frame);
   grus_ = find_grus(graph_);
+  check_states(graph_, grus_);
   fused_.assign(graph_.ops.size(), false);
   views_.resize(graph_.tensors.size());
   for (const Gru& gru : grus_) {
@@ -49,8 +51,15 @@ void Lowering::check_supported() const {
       throw Error(graph_.name + ": " + op.name +
                   " is quantized to 4 bits; compile knows 8-bit kernels "
                   "only so far: quantize with --bits w8a8");
-    if (op.kind != OpKind::requantize) continue;
-    if (made.grid->zero_point_of(0) != 128 || made.grid->scale_of(0) != 1.0F / 128)
+    if (op.kind == OpKind::conv && !op.conv.pad_value.empty() &&
+        (op.segment_count() != 1 || op.inputs[0] != graph_.frame))
+      throw Error(graph_.name + ": " + op.name +
+                  " pads with values of its own; only a convolution of the frame alone can");
+    const bool resamples = op.kind == OpKind::avg_pool2 || op.kind == OpKind::upsample2 ||
+                           op.kind == OpKind::global_avg_pool;
+    if (resamples && graph_.tensor(op.inputs[0]).grid->is_signed)
+      throw Error(graph_.name + ": " + op.name + " reads a state in 16 bits; no kernel does");
+    if (op.kind == OpKind::requantize && !(*made.grid == ir::Grid{8, false, {1.0F / 128}, {128}}))
       throw Error(graph_.name + ": " + op.name + " is not the 8-bit copy of a state");
   }
 }
@@ -113,6 +122,10 @@ void Lowering::lower_pool(const Op& op) {
   const int output = store(op.output);
   const int padded = plan_.storages[size_t(output)].pixel_stride;
   const int count = size.height * size.width;
+  if (int64_t(count) * 255 > std::numeric_limits<int32_t>::max())
+    throw Error(graph_.name + ": the sum of " + op.name + " can leave 32 bits at " +
+                std::to_string(size.width) + "x" + std::to_string(size.height) +
+                " pixels; compile for a smaller size");
   Constants constants(round_up(padded, channel_block));
   for (int c = 0; c < graph_.tensor(op.output).channels; ++c) {
     constants.set_int(row_bias, c, -count * from.zero_point_of(c));
@@ -222,6 +235,9 @@ void Lowering::finish(Step step, ir::Size output, const std::vector<int>& writte
 }
 
 Plan lower(const ir::Graph& graph, ir::Size frame, const Options& options) {
+  if (graph.stage != ir::Stage::quantized)
+    throw Error(graph.name + ": is not quantized; run mattec quantize first");
+  ir::verify(graph, graph.name);
   return Lowering(graph, frame, options).run();
 }
 

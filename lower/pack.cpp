@@ -1,8 +1,8 @@
 #include "lower/pack.h"
 
-#include <algorithm>
-#include <cmath>
 #include <cstring>
+
+#include "ir/arithmetic.h"
 
 namespace mattec::lower {
 namespace {
@@ -79,17 +79,10 @@ void Constants::set_float(ConstantRow row, int channel, float value) {
 void Constants::set_grid(int channel, const ir::Grid& grid, int grid_channel,
                          ir::Activation activation) {
   const int32_t zero = grid.zero_point_of(grid_channel);
-  const bool no_negative =
-      activation == ir::Activation::relu || activation == ir::Activation::clamp01;
-  const int32_t low = no_negative ? zero : grid.lowest();
-  int32_t high = grid.highest();
-  if (activation == ir::Activation::clamp01) {
-    const double one = std::nearbyint(1.0F / grid.scale_of(grid_channel));
-    high = static_cast<int32_t>(std::min<double>(high, zero + one));
-  }
+  const ir::Bounds bounds = ir::epilogue_bounds(activation, grid, grid_channel);
   set_int(row_zero_point, channel, zero - rounding_bias);
-  set_float(row_low, channel, static_cast<float>(low - zero));
-  set_float(row_high, channel, static_cast<float>(high - zero));
+  set_float(row_low, channel, static_cast<float>(bounds.lowest - zero));
+  set_float(row_high, channel, static_cast<float>(bounds.highest - zero));
 }
 
 }  // namespace mattec::lower

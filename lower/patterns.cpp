@@ -63,6 +63,25 @@ bool match(const Graph& graph, int blend, Gru& gru) {
   return false;
 }
 
+// Throws where something reads `old`, the GRU's state or what only views it, too late.
+void check_readers(const Graph& graph, const std::vector<Gru>& grus, const Gru& gru, TensorId old) {
+  for (const int reader : graph.consumers(old)) {
+    const Op& op = graph.ops[size_t(reader)];
+    if (op.kind == OpKind::requantize || op.kind == OpKind::slice) {
+      check_readers(graph, grus, gru, op.output);
+      continue;
+    }
+    const bool for_its_size = op.kind == OpKind::upsample2 && op.inputs[0] != old;
+    if (for_its_size || reader == gru.update) continue;
+    int runs_at = reader;
+    for (const Gru& other : grus)  // a candidate is computed together with its update
+      if (other.candidate == reader) runs_at = other.update;
+    if (runs_at >= gru.update)
+      throw Error(graph.name + ": " + op.name + " reads " + graph.tensor(old).name + " after " +
+                  graph.ops[size_t(gru.update)].name + " has replaced it; no kernel keeps both");
+  }
+}
+
 const Op& output_conv(const Graph& graph, const char* name) {
   const ir::Output* output = graph.find_output(name, ir::Variant::both);
   if (!output)
@@ -93,6 +112,25 @@ std::vector<Gru> find_grus(const Graph& graph) {
   return found;
 }
 
+void check_states(const Graph& graph, const std::vector<Gru>& grus) {
+  const auto updates = [&](const Gru& gru, const ir::State& state) {
+    return gru.state == state.input && graph.ops[size_t(gru.update)].output == state.output;
+  };
+  for (const ir::State& state : graph.states) {
+    const auto gru = std::find_if(grus.begin(), grus.end(),
+                                  [&](const Gru& each) { return updates(each, state); });
+    if (gru == grus.end())
+      throw Error(graph.name + ": state " + state.name +
+                  " is not updated by a convolutional GRU of its own; no kernel computes it");
+    check_readers(graph, grus, *gru, state.input);
+  }
+  for (const Gru& gru : grus)
+    if (std::none_of(graph.states.begin(), graph.states.end(),
+                     [&](const ir::State& state) { return updates(gru, state); }))
+      throw Error(graph.name + ": " + graph.ops[size_t(gru.update)].name +
+                  " updates what is no state; no kernel computes it");
+}
+
 Graph merge_matte(const Graph& graph, TensorId& matte) {
   const Op& foreground = output_conv(graph, "fgr");
   const Op& alpha = output_conv(graph, "pha");
@@ -101,9 +139,9 @@ Graph merge_matte(const Graph& graph, TensorId& matte) {
   const ir::Convolution& b = alpha.conv;
   const bool same = segments == alpha.segment_count() && !b.has_residual &&
                     a.output_channels == 3 && b.output_channels == 1 && a.kernel == b.kernel &&
-                    a.stride == b.stride && a.padding == b.padding && a.dilation == b.dilation &&
-                    !a.depthwise && !b.depthwise && a.segment_shift == b.segment_shift &&
-                    foreground.rounding == alpha.rounding &&
+                    a.stride == b.stride && a.padding == b.padding && a.pad_value == b.pad_value &&
+                    a.dilation == b.dilation && !a.depthwise && !b.depthwise &&
+                    a.segment_shift == b.segment_shift && foreground.rounding == alpha.rounding &&
                     foreground.activation == alpha.activation &&
                     std::equal(alpha.inputs.begin(), alpha.inputs.end(), foreground.inputs.begin());
   if (!same)

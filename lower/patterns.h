@@ -21,6 +21,10 @@ struct Gru {
 // Every blend must be part of one; throws Error naming the blend otherwise.
 std::vector<Gru> find_grus(const ir::Graph& graph);
 
+// Kernels replace a state in place. Throws Error where a state is not updated by a GRU of its own,
+// or where an operation would read the old state after its update.
+void check_states(const ir::Graph& graph, const std::vector<Gru>& grus);
+
 // The graph with the convolutions that make "fgr" and "pha" merged into one of four channels (their
 // inputs and geometry are the same). Returns that operation's output in `matte`.
 ir::Graph merge_matte(const ir::Graph& graph, ir::TensorId& matte);

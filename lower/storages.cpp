@@ -1,5 +1,6 @@
 // What is stored: the frame, the states, and every tensor that an operation leaves for another.
 #include <algorithm>
+#include <limits>
 
 #include "ir/arithmetic.h"
 #include "ir/error.h"
@@ -40,6 +41,11 @@ int Lowering::make_storage(const std::string& name, TensorId like, int channels,
   made.pixel_stride = channels <= 4 ? 4 : round_up(channels, options_.channel_multiple);
   made.element_bytes = element_bytes;
   made.halo = halo;
+  // Kernels count elements in 32 bits.
+  if (made.bytes() > std::numeric_limits<int32_t>::max())
+    throw Error(graph_.name + ": " + name + " needs more than 2 GiB at " +
+                std::to_string(made.size.width) + "x" + std::to_string(made.size.height) +
+                " pixels; compile for a smaller size");
   pattern.resize(size_t(made.pixel_bytes()), 0);
   made.pattern = std::move(pattern);
   made.first_step = made.last_step = static_cast<int>(plan_.steps.size());
@@ -60,11 +66,7 @@ int Lowering::halo_of(TensorId id) const {
   for (const int reader : graph_.consumers(id)) {
     const Op& op = graph_.ops[size_t(reader)];
     if (op.kind == OpKind::slice) halo = std::max(halo, halo_of(op.output));
-    if (!convolves(op, id)) continue;
-    halo = std::max(halo, op.conv.padding);
-    if (!op.conv.pad_value.empty())
-      throw Error(graph_.name + ": " + op.name + " pads " + graph_.tensor(id).name +
-                  " with values of its own; only the frame can be padded so");
+    if (convolves(op, id)) halo = std::max(halo, op.conv.padding);
   }
   return halo;
 }
@@ -84,9 +86,10 @@ void Lowering::make_frames() {
   std::map<std::vector<uint8_t>, int> halos;
   for (const int reader : graph_.consumers(frame)) {
     const Op& op = graph_.ops[size_t(reader)];
-    if (!convolves(op, frame)) continue;
+    const bool is_slice = op.kind == OpKind::slice;
+    if (!convolves(op, frame) && !is_slice) continue;
     int& halo = halos[frame_pattern(grid, op.conv.pad_value)];
-    halo = std::max(halo, op.conv.padding);
+    halo = std::max(halo, is_slice ? halo_of(op.output) : op.conv.padding);
   }
   if (halos.empty()) halos[frame_pattern(grid, {})] = 0;
   for (const auto& [pattern, halo] : halos) {
@@ -94,7 +97,9 @@ void Lowering::make_frames() {
     frame_copies_[pattern] = storage;
     plan_.frames.push_back(storage);
   }
-  views_[size_t(frame)] = {plan_.frames.back(), 0};
+  // For readers of pixels alone any copy would do; slices want the halo of zeros.
+  const auto plain = frame_copies_.find(frame_pattern(grid, {}));
+  views_[size_t(frame)] = {plain != frame_copies_.end() ? plain->second : plan_.frames.back(), 0};
 }
 
 int Lowering::frame_copy(const Op& reader) const {
@@ -118,10 +123,7 @@ void Lowering::make_states() {
       for (const int reader : graph_.consumers(id)) {
         const Op& op = graph_.ops[size_t(reader)];
         if (op.kind != OpKind::requantize) continue;
-        const ir::Grid& now = *graph_.tensor(op.output).grid;
-        if (grid && !(*grid == now))
-          throw Error(graph_.name + ": state " + state.name + " is copied to two different grids");
-        grid = &now;
+        grid = &*graph_.tensor(op.output).grid;
         halo = std::max(halo, halo_of(op.output));
         copies.push_back(op.output);
         fused_[size_t(reader)] = true;

@@ -41,7 +41,9 @@ Grid GraphMaker::grid(int channels, bool from_zero) {
   const int count = uniform(0, 1) == 0 ? 1 : channels;
   for (int c = 0; c < count; ++c) {
     made.scale.push_back(real(0.2F, 6.0F) / static_cast<float>(made.highest()));
-    made.zero_point.push_back(from_zero ? 0 : uniform(0, made.highest()));
+    // Both ends more often than one in 256.
+    const int zero_point = std::clamp(uniform(-20, made.highest() + 20), 0, made.highest());
+    made.zero_point.push_back(from_zero ? 0 : zero_point);
   }
   return made;
 }

@@ -227,6 +227,14 @@ ir::Graph random_matting_graph(uint32_t seed, int most_channels) {
 
 void make_extreme(ir::Graph& graph, uint32_t seed) {
   GraphMaker random(seed);  // for its numbers alone
+  for (const ir::Op& op : graph.ops) {
+    if (op.kind != OpKind::blend) continue;
+    // Gates up to 255: changes of a state far beyond its range.
+    const TensorId gates = graph.ops[static_cast<size_t>(graph.producer(op.inputs[0]))].inputs[0];
+    graph.tensor(gates).grid->scale = {1.0F};
+    for (const int reader : graph.consumers(gates))
+      graph.tensor(graph.ops[static_cast<size_t>(reader)].output).grid->scale = {1.0F};
+  }
   for (ir::Op& op : graph.ops) {
     if (op.kind != OpKind::conv) continue;
     ir::Convolution& conv = op.conv;
@@ -251,12 +259,14 @@ void make_extreme(ir::Graph& graph, uint32_t seed) {
           conv.accumulator_scale[at] = out.scale_of(o) * 0x1p59F;
           break;
         case 5:  // a bound sum that the grid still shows: steps of 2^31 / 200
-          conv.quantized_bias[at] = static_cast<int32_t>(sign * room_for_bias(graph, op, o));
+          conv.quantized_bias[at] =
+              static_cast<int32_t>(sign * std::max<int64_t>(0, room_for_bias(graph, op, o)));
           conv.accumulator_scale[at] = out.scale_of(o) * 100 * 0x1p-31F;
           break;
         default:
           break;
       }
+      if (room_for_bias(graph, op, o) < 0) set_weights(conv, o, 0);
       const int64_t room = room_for_bias(graph, op, o);
       conv.quantized_bias[at] =
           static_cast<int32_t>(std::clamp<int64_t>(conv.quantized_bias[at], -room, room));

@@ -1,0 +1,160 @@
+// Packed weights, folded biases and epilogue constants against the formulas that define them.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "ir/arithmetic.h"
+#include "lower/pack.h"
+#include "tests/ir_graphs.h"
+
+namespace mattec::lower {
+namespace {
+
+// A convolution over segments of odd channel counts; weights are never 0, so that padding shows.
+struct Example {
+  ir::Convolution conv;
+  std::vector<ir::Grid> grids;
+  std::vector<Segment> segments;
+};
+
+Example example(uint32_t seed, std::vector<int> channels, int outputs, int kernel) {
+  test::GraphMaker random(seed);
+  random.only_8_bits = true;
+  Example made;
+  made.conv.kernel = kernel;
+  made.conv.output_channels = outputs;
+  int inputs = 0;
+  for (const int count : channels) {
+    made.grids.push_back(random.grid(count, false));
+    inputs += count;
+  }
+  for (size_t j = 0, first = 0; j < channels.size(); first += size_t(channels[j++]))
+    made.segments.push_back({channels[j], &made.grids[j], 0, static_cast<int>(first),
+                             static_cast<int>(channels.size() - 1 - j) * 2});
+  for (int i = 0; i < outputs * inputs * kernel * kernel; ++i)
+    made.conv.quantized_weight.push_back(
+        static_cast<int8_t>(random.pick<int>({random.uniform(-128, -1), random.uniform(1, 127)})));
+  for (int o = 0; o < outputs; ++o)
+    made.conv.quantized_bias.push_back(random.uniform(-100000, 100000));
+  return made;
+}
+
+// Where a weight lies, from the order that pack.h states.
+size_t place(const Example& e, size_t segment, int o, int c, int tap, int padded, int lanes) {
+  const int taps = e.conv.kernel * e.conv.kernel;
+  size_t before = 0;
+  for (size_t j = 0; j < segment; ++j)
+    before += size_t((e.segments[j].count + 3) / 4 * 4 * taps * padded);
+  const int groups = (e.segments[segment].count + 3) / 4 * 4 / lanes;
+  return before + size_t(((tap * groups + c / lanes) * padded + o) * lanes + c % lanes);
+}
+
+TEST(Pack, DenseWeightsLieInTheirOrder) {
+  for (const int lanes : {2, 4}) {
+    const Example e = example(1, {3, 8, 5}, 7, 3);
+    const int padded = 16, taps = 9, inputs = 16;
+    std::vector<int8_t> wanted(size_t((4 + 8 + 8) * taps * padded), 0);
+    for (size_t s = 0; s < e.segments.size(); ++s)
+      for (int o = 0; o < 7; ++o)
+        for (int c = 0; c < e.segments[s].count; ++c)
+          for (int tap = 0; tap < taps; ++tap)
+            wanted[place(e, s, o, c, tap, padded, lanes)] = e.conv.quantized_weight[size_t(
+                (o * inputs + e.segments[s].weight_channel + c) * taps + tap)];
+    EXPECT_EQ(pack_dense(e.conv, e.segments, padded, lanes), wanted) << lanes << " lanes";
+  }
+}
+
+// Kernels take segments in the order of their shifts: the weights must follow.
+TEST(Pack, DenseWeightsFollowTheOrderOfTheSegments) {
+  Example e = example(2, {4, 6}, 5, 1);
+  std::swap(e.segments[0], e.segments[1]);
+  const std::vector<int8_t> packed = pack_dense(e.conv, e.segments, 16, 4);
+  EXPECT_EQ(packed[0], e.conv.quantized_weight[4]);           // channel 4 of output 0
+  EXPECT_EQ(packed[4], e.conv.quantized_weight[10 + 4]);      // and of output 1
+  EXPECT_EQ(packed[2 * 16 * 4], e.conv.quantized_weight[0]);  // two groups further
+  EXPECT_EQ(packed[2 * 16 * 4 + 3], e.conv.quantized_weight[3]);
+}
+
+TEST(Pack, DepthwiseWeightsLieInTheirOrder) {
+  Example e = example(3, {1}, 5, 3);  // 5 filters of one channel
+  const std::vector<int8_t> packed = pack_depthwise(e.conv, 16);
+  ASSERT_EQ(packed.size(), 9U * 16);
+  for (int tap = 0; tap < 9; ++tap)
+    for (int o = 0; o < 16; ++o)
+      EXPECT_EQ(packed[size_t(tap * 16 + o)],
+                o < 5 ? e.conv.quantized_weight[size_t(o * 9 + tap)] : 0);
+}
+
+// The definition, b + sum (w (x - z)) << e, and what kernels compute, b' + sum (w x) << e, agree.
+TEST(Pack, FoldedBiasReplacesTheZeroPoints) {
+  const Example e = example(4, {3, 8, 5}, 7, 3);
+  const std::vector<int32_t> folded = folded_bias(e.conv, e.segments);
+  std::mt19937 random(5);
+  const int taps = 9, inputs = 16;
+  for (int o = 0; o < 7; ++o) {
+    int64_t defined = e.conv.quantized_bias[size_t(o)], computed = folded[size_t(o)];
+    for (const Segment& segment : e.segments)
+      for (int c = 0; c < segment.count; ++c)
+        for (int tap = 0; tap < taps; ++tap) {
+          const int64_t x = random() % 256;
+          const int64_t w =
+              e.conv
+                  .quantized_weight[size_t((o * inputs + segment.weight_channel + c) * taps + tap)];
+          defined += w * (x - segment.grid->zero_point_of(c)) * (1 << segment.shift);
+          computed += w * x * (1 << segment.shift);
+        }
+    EXPECT_EQ(computed, defined) << "output " << o;
+  }
+}
+
+TEST(Pack, FoldedBiasOfADepthwiseConvolutionTakesItsOwnChannel) {
+  Example e = example(6, {5}, 5, 3);
+  e.conv.depthwise = true;
+  e.conv.quantized_weight.resize(5 * 9);
+  ir::Grid grid = test::unit_grid();
+  grid.scale.assign(5, 1.0F);
+  grid.zero_point = {0, 1, 10, 100, 255};
+  e.segments = {{5, &grid, 0, 0, 0}};
+  const std::vector<int32_t> folded = folded_bias(e.conv, e.segments);
+  for (int o = 0; o < 5; ++o) {
+    int32_t sum = 0;
+    for (int tap = 0; tap < 9; ++tap) sum += e.conv.quantized_weight[size_t(o * 9 + tap)];
+    EXPECT_EQ(folded[size_t(o)], e.conv.quantized_bias[size_t(o)] - sum * grid.zero_point_of(o));
+  }
+}
+
+float float_at(const Constants& constants, ConstantRow row, int padded, int channel) {
+  float value = 0;
+  std::memcpy(&value, &constants.words()[size_t(row * padded + channel)], sizeof value);
+  return value;
+}
+
+// Scales around 1 / (n + 1/2), where 1 lies between two integers: the bound must be rounded as the
+// interpreter rounds it.
+TEST(Pack, BoundsAreTheInterpreters) {
+  for (int n = 0; n < 260; ++n)
+    for (const ir::Activation activation :
+         {ir::Activation::none, ir::Activation::relu, ir::Activation::clamp01}) {
+      const ir::Grid grid = {8, false, {static_cast<float>(1.0 / (n + 0.5))}, {n % 7}};
+      Constants constants(16);
+      constants.set_grid(3, grid, 0, activation);
+      const ir::Bounds bounds = ir::epilogue_bounds(activation, grid, 0);
+      EXPECT_EQ(float_at(constants, row_low, 16, 3), static_cast<float>(bounds.lowest - n % 7));
+      EXPECT_EQ(float_at(constants, row_high, 16, 3), static_cast<float>(bounds.highest - n % 7))
+          << "scale 1 / " << n + 0.5;
+      EXPECT_EQ(constants.words()[size_t(row_zero_point * 16 + 3)], n % 7 - rounding_bias);
+    }
+}
+
+TEST(Pack, PaddingChannelsGiveZero) {
+  const Constants constants(16);
+  for (int c = 0; c < 16; ++c) {
+    EXPECT_EQ(float_at(constants, row_low, 16, c), 0.0F);
+    EXPECT_EQ(float_at(constants, row_high, 16, c), 0.0F);
+    EXPECT_EQ(constants.words()[size_t(row_zero_point * 16 + c)], -rounding_bias);
+  }
+}
+
+}  // namespace
+}  // namespace mattec::lower
