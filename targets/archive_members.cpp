@@ -44,10 +44,11 @@ std::vector<ArchiveMember> archive_members(const std::string& path, llvm::Memory
     const llvm::MemoryBufferRef content =
         unwrap(path, "damaged member", child.getMemoryBufferRef());
     const std::string name = content.getBufferIdentifier().str();
+    const std::string place = "damaged member " + name;
     std::unique_ptr<llvm::object::ObjectFile> object =
-        unwrap(path, "damaged member " + name, llvm::object::ObjectFile::createObjectFile(content));
+        unwrap(path, place, llvm::object::ObjectFile::createObjectFile(content));
     if (!llvm::isa<llvm::object::ELFObjectFileBase>(object.get()))
-      throw Error(path + ": member " + name + " is no ELF object; mattec writes no other kind");
+      throw Error(path + ": " + place + ": is no ELF object; mattec writes no other kind");
     members.push_back({name, content, std::move(object)});
   }
   if (walk) throw Error(path + ": damaged archive: " + text_of(std::move(walk)));

@@ -20,7 +20,7 @@ Disassembler::Disassembler(const llvm::Triple& triple) {
     llvm::InitializeAllTargetMCs();
     llvm::InitializeAllDisassemblers();
   });
-  const std::string name = triple.getTriple();
+  const std::string& name = triple.getTriple();
   std::string problem;
   const llvm::Target* target = llvm::TargetRegistry::lookupTarget(name, problem);
   if (target == nullptr) throw Error("cannot disassemble " + name + ": " + problem);

@@ -138,12 +138,10 @@ std::string missing_end_of_jpeg(const std::string& path) {
   for (size_t i = 2; i + 1 < bytes.size();) {
     const uint8_t next = bytes[i + 1];
     const bool is_data = bytes[i] != 0xff || next == 0 || (next >= 0xd0 && next <= 0xd7);
-    if (in_scan && is_data) {
-      ++i;
+    if ((in_scan && is_data) || (bytes[i] == 0xff && next == 0xff)) {
+      ++i;  // coded data, or padding before a marker
     } else if (next == 0xd9 || bytes[i] != 0xff) {
       return "";  // the end, or damage that the decoder will report
-    } else if (next == 0xff) {
-      ++i;  // padding before a marker
     } else {
       if (i + 3 >= bytes.size()) break;
       in_scan = next == 0xda;

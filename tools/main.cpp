@@ -35,10 +35,7 @@ int end_by(int signal) {
   return 1;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  mattec::tools::install_signal_handlers();
+int run_command(int argc, char** argv) {
   CLI::App mattec("Compiles video matting networks to static libraries, and runs them.", "mattec");
   mattec.set_version_flag("--version", MATTEC_VERSION);
   mattec.require_subcommand(1);
@@ -63,4 +60,16 @@ int main(int argc, char** argv) {
   if (std::fflush(stdout) != 0)
     return report("standard output: cannot be written; is the disk full?", 1);
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  mattec::tools::install_signal_handlers();
+  try {
+    return run_command(argc, argv);
+  } catch (...) {
+    // Only standard error itself can have failed: everything else is reported above.
+    return 1;
+  }
 }

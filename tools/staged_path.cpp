@@ -56,7 +56,7 @@ void write_file(const std::string& path, const void* data, size_t size,
 }
 
 void require_disk_space(const std::string& path, const std::string& name_for_user) {
-  constexpr uintmax_t least_bytes = 256 * 1024;
+  constexpr uintmax_t least_bytes = uintmax_t{256} * 1024;
   std::error_code error;
   const fs::space_info space = fs::space(fs::path(path).parent_path(), error);
   if (!error && space.available < least_bytes)
