@@ -114,7 +114,7 @@ Remover::Constant Remover::seen(const Op& op, TensorId input, int channel, size_
 }
 
 Remover::Constant Remover::convolved(const Op& op, int output) const {
-  const auto taps = static_cast<size_t>(op.conv.kernel * op.conv.kernel);
+  const auto taps = static_cast<size_t>(op.conv.kernel) * static_cast<size_t>(op.conv.kernel);
   const size_t row = op.conv.weight.size() / op.conv.bias.size();
   const float* weight = &op.conv.weight[static_cast<size_t>(output) * row];
   double sum = op.conv.bias[static_cast<size_t>(output)];
@@ -211,7 +211,7 @@ void Remover::keep_one_of_each_tensor() {
 
 // Takes the constants of removed input channels into the bias.
 void Remover::absorb(Op& op) {
-  const auto taps = static_cast<size_t>(op.conv.kernel * op.conv.kernel);
+  const auto taps = static_cast<size_t>(op.conv.kernel) * static_cast<size_t>(op.conv.kernel);
   const size_t outputs = op.conv.bias.size(), inputs = op.conv.weight.size() / (outputs * taps);
   for (size_t o = 0; o < outputs; ++o) {
     double bias = op.conv.bias[o];
@@ -245,7 +245,7 @@ void Remover::shrink(Op& op) {
   shrunk.weight.clear();
   shrunk.bias.clear();
   shrunk.pad_value.clear();
-  const auto taps = static_cast<size_t>(op.conv.kernel * op.conv.kernel);
+  const auto taps = static_cast<size_t>(op.conv.kernel) * static_cast<size_t>(op.conv.kernel);
   const size_t inputs = op.conv.depthwise ? 1 : input_kept.size();
   for (size_t o = 0; o < op.conv.bias.size(); ++o) {
     if (removed(at(op.output, static_cast<int>(o)))) continue;

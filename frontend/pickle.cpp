@@ -106,7 +106,7 @@ std::string PickleReader::bytes(uint64_t size) {
 std::string PickleReader::line() {
   const size_t end = pickle_.find('\n', at_);
   if (end == std::string::npos) refuse("ends too early");
-  const std::string text = pickle_.substr(at_, end - at_);
+  std::string text = pickle_.substr(at_, end - at_);
   at_ = end + 1;
   return text;
 }

@@ -34,7 +34,8 @@ ir::Graph read_safetensors_network(const std::string& path) {
   const ir::Container container = ir::read_safetensors(path);
   Weights weights;
   for (const auto& [name, array] : container.arrays)
-    if (array.type == "F32") weights[name] = {array.shape, array.floats(path + ": " + name)};
+    if (array.type == "F32")
+      weights[name] = {array.shape, array.floats(std::string(path).append(": ").append(name))};
   const auto architecture = container.metadata.find("architecture");
   return build(weights, architecture == container.metadata.end() ? "" : architecture->second, path);
 }

@@ -56,8 +56,8 @@ Signature signature_of(const c10::FunctionSchema& schema) {
 
 class Importer {
  public:
-  explicit Importer(torch::jit::Module module)
-      : module_(std::move(module)),
+  explicit Importer(const torch::jit::Module& module)
+      : module_(module),
         forward_(module_.get_method("forward").function()),
         signature_(signature_of(forward_.getSchema())) {}
 
@@ -269,7 +269,7 @@ ir::Graph read_torchscript(const ZipArchive& archive) {
     torch::jit::Module module = load(archive);
     if (!module.find_method("forward"))
       throw Error(std::string("is no matting network: it has no forward()") + expected);
-    graph = Importer(std::move(module)).import();
+    graph = Importer(module).import();
     fold_constants(graph);
     graph = canonical(graph);
     graph.name = name_of(graph, archive.path());

@@ -13,7 +13,7 @@ using ir::Op;
 using ir::OpKind;
 using torch::Tensor;
 
-Tensor to_tensor(const std::vector<float>& values, std::vector<int64_t> shape) {
+Tensor to_tensor(const std::vector<float>& values, const std::vector<int64_t>& shape) {
   return torch::tensor(values).reshape(shape);
 }
 
@@ -163,8 +163,8 @@ Parameters parameters_of(const ir::Graph& graph) {
 
 Executor::Executor(const ir::Graph& graph) : Executor(graph, parameters_of(graph)) {}
 
-Executor::Executor(const ir::Graph& graph, Parameters given)
-    : parameters(std::move(given)), graph_(graph) {
+Executor::Executor(const ir::Graph& graph, Parameters initial)
+    : parameters(std::move(initial)), graph_(graph) {
   for (const ir::Output& output : graph.outputs)
     if (output.variant != ir::Variant::both)
       throw Error("network '" + graph.name + "' holds two variants; extract one to run it");

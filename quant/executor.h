@@ -36,7 +36,7 @@ class Executor {
  public:
   // `graph` must outlive the executor and be of one variant (see ir::extract).
   explicit Executor(const ir::Graph& graph);
-  Executor(const ir::Graph& graph, Parameters parameters);
+  Executor(const ir::Graph& graph, Parameters initial);
 
   // One time step. frame: float [N,3,H,W], 0..1. states: one per graph state, undefined tensor =
   // zeros. Returns the graph's outputs, in order, and replaces `states`.
