@@ -125,8 +125,7 @@ Grid least_squares_grid(const ObservedRange& seen, int bits) {
 }
 
 float quantile(std::vector<float>& values, double fraction) {
-  const auto index =
-      static_cast<std::ptrdiff_t>(fraction * static_cast<double>(values.size() - 1) + 0.5);
+  const std::ptrdiff_t index = std::lround(fraction * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), values.begin() + index, values.end());
   return values[static_cast<size_t>(index)];
 }

@@ -167,11 +167,11 @@ void MattingMetrics::add(const uint8_t* prediction, const uint8_t* truth, int wi
   const bool first = sums_.frames == 0;
   int64_t absolute = 0, squared = 0, temporal = 0;
   for (size_t i = 0; i < count; ++i) {
-    const int difference = prediction[i] - truth[i];
+    const int64_t difference = prediction[i] - truth[i];
     absolute += std::abs(difference);
     squared += difference * difference;
     if (first) continue;
-    const int change = difference - (previous_prediction_[i] - previous_truth_[i]);
+    const int64_t change = difference - (previous_prediction_[i] - previous_truth_[i]);
     temporal += change * change;
   }
   const double pixels = static_cast<double>(count);
