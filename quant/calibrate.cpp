@@ -44,7 +44,7 @@ void check(const ir::Graph& fused, const std::vector<Clip>& clips,
   }
 }
 
-void append_planes(const Frame& frame, torch::Tensor batch, int64_t index) {
+void set_planes(const Frame& frame, const torch::Tensor& batch, int64_t index) {
   const torch::Tensor pixels = torch::from_blob(const_cast<uint8_t*>(frame.rgb.data()),
                                                 {frame.height, frame.width, 3}, torch::kByte);
   batch[index].copy_(pixels.permute({2, 0, 1}));
@@ -54,9 +54,9 @@ void append_planes(const Frame& frame, torch::Tensor batch, int64_t index) {
 torch::Tensor network_input(const Frame& frame, const std::vector<ColourJitter>& copies) {
   const auto count = static_cast<int64_t>(copies.size()) + 1;
   torch::Tensor batch = torch::empty({count, 3, frame.height, frame.width});
-  append_planes(frame, batch, 0);
+  set_planes(frame, batch, 0);
   for (int64_t i = 1; i < count; ++i)
-    append_planes(copies[static_cast<size_t>(i - 1)](frame), batch, i);
+    set_planes(copies[static_cast<size_t>(i - 1)](frame), batch, i);
   return (batch / 255).contiguous(torch::MemoryFormat::ChannelsLast);
 }
 
@@ -93,6 +93,7 @@ void play(const ir::Graph& graph, const std::vector<Clip>& clips, const Calibrat
   };
   for (size_t i = 0; i < clips.size(); ++i) {
     std::vector<ColourJitter> copies;
+    copies.reserve(static_cast<size_t>(options.jitter_copies));
     for (int k = 0; k < options.jitter_copies; ++k)
       copies.emplace_back(options.seed * 1000003 + i * 101 + static_cast<uint64_t>(k) + 1);
     std::vector<torch::Tensor> states(graph.states.size());

@@ -77,18 +77,17 @@ torch::Tensor MomentObserver::columns(const ir::Convolution& conv, const torch::
   const int64_t batch = input.size(0), height = input.size(2), width = input.size(3);
   if (conv.kernel == 1) {
     // Twice the positions: neighbours that a larger kernel would see count as well.
-    const int64_t count = 2 * positions_per_step_, all = batch * height * width;
+    const int64_t count = 2 * int64_t{positions_per_step_}, all = batch * height * width;
     if (all <= count) return pixels.reshape({all, -1, 1});
     const torch::Tensor n = random_indices(batch, count, generator_),
                         y = random_indices(height, count, generator_),
                         x = random_indices(width, count, generator_);
     return pixels.index({n, y, x}).unsqueeze(2);
   }
-  const int reach = conv.dilation * (conv.kernel - 1);
-  const int64_t rows = height + 2 * conv.padding - reach,
-                row_length = width + 2 * conv.padding - reach;
+  const int64_t padding = conv.padding, reach = int64_t{conv.dilation} * (conv.kernel - 1);
+  const int64_t rows = height + 2 * padding - reach, row_length = width + 2 * padding - reach;
   const torch::Tensor n = random_indices(batch, positions_per_step_, generator_),
-                      top = random_indices(rows, positions_per_step_, generator_) - conv.padding,
+                      top = random_indices(rows, positions_per_step_, generator_) - padding,
                       left = random_indices(row_length, positions_per_step_, generator_) -
                              conv.padding;
   torch::Tensor border = torch::zeros({input.size(1)});
