@@ -90,9 +90,9 @@ Pipeline build_conv(const lower::Kernel& kernel) {
     output(c, x, y) = Tuple(undef<int16_t>(), undef<uint8_t>());
     const Expr old = cast<int32_t>(output(c, x, y)[0]);
     const Expr step = ((candidate - 128) * 256 - old) * cast<int32_t>(z(c, x, y));
-    // A change beyond 65535 ends at the limits whatever it is, but would be too large to round.
-    const Expr change = clamp(cast<float>(step) * second, -65536.0f, 65536.0f);
-    const Expr updated = clamp(old + (round_biased(change) - lower::rounding_bias), -32768, 32767);
+    // Within 2^22: z is a sigmoid's integer, at most 1 in real value, and the step below 2^16.
+    const Expr change = round_biased(cast<float>(step) * second) - lower::rounding_bias;
+    const Expr updated = clamp(old + change, -32768, 32767);
     const Expr copied = cast<float>(updated) * constant_float(constants, c, lower::row_copy);
     const Expr copy = clamp(round_biased(copied) - (lower::rounding_bias - 128), 0, 255);
     output(c, x, y) = Tuple(cast<int16_t>(updated), cast<uint8_t>(copy));

@@ -3,14 +3,9 @@
 
 #include "generators/generators.h"
 #include "lower/kernel.h"
+#include "schedules/machine.h"
 
 namespace mattec::schedules {
-
-// What a schedule needs to know of a target.
-struct Machine {
-  int vector_bytes = 32;      // 64: AVX-512, 32: AVX2, 16: NEON
-  int dot_product_lanes = 4;  // products a dot-product instruction sums: 4 (8 bit) or 2 (16 bit)
-};
 
 // Vectors of output channels and pixels that a convolution accumulates in registers.
 struct Tile {

@@ -17,6 +17,7 @@
 #include "ir/safetensors.h"
 #include "runtime/embedded.h"
 #include "runtime/model.h"
+#include "schedules/schedule.h"
 #include "targets/objects.h"
 
 namespace mattec::targets {

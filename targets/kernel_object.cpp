@@ -1,11 +1,3 @@
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-
 #include "Halide.h"
 #include "generators/generators.h"
 #include "ir/error.h"
@@ -14,33 +6,6 @@
 
 namespace mattec::targets {
 namespace {
-
-// Halide writes files; a folder of our own keeps them apart from other processes'.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "mattec-XXXXXX").string();
-    if (!mkdtemp(pattern.data()))
-      throw Error("cannot make a folder in " + std::filesystem::temp_directory_path().string() +
-                  "; set TMPDIR to a writable one");
-    path_ = pattern;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string file(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
-
-Bytes read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return Bytes(std::istreambuf_iterator<char>(file), {});
-}
 
 // Static shapes need no bounds queries and no checks; strict_float pins every rounding.
 Halide::Target halide_target(const Target& target) {
@@ -58,14 +23,13 @@ Bytes compile_kernel(const lower::Kernel& kernel, const std::string& symbol, con
   try {
     generators::Pipeline pipeline = generators::build(kernel);
     schedules::apply(kernel, target.machine, pipeline);
-    Halide::Module module =
-        pipeline.output.compile_to_module(pipeline.arguments, symbol, halide_target(target));
-    const TemporaryFolder folder;
-    const std::string path = folder.file("kernel.o");
-    module.compile({{Halide::OutputFileType::object, path}});
-    Bytes bytes = read_file(path);
-    if (bytes.empty()) throw Error("kernel " + symbol + ": no object code; is the disk full?");
-    return bytes;
+    // No metadata: it would hold names that Halide numbers through the whole process.
+    const Halide::Module module =
+        Halide::Pipeline(pipeline.output)
+            .compile_to_module(pipeline.arguments, symbol, halide_target(target),
+                               Halide::LinkageType::ExternalPlusArgv);
+    const Halide::Buffer<uint8_t> object = module.compile_to_buffer();
+    return Bytes(object.begin(), object.end());
   } catch (const Halide::Error& error) {  // not a std::exception
     throw Error("kernel " + symbol + " (" + lower::name_of(kernel) + "): " + error.what());
   }

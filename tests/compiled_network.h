@@ -146,4 +146,33 @@ inline std::string first_difference(const CompiledNetwork& network, const ir::Gr
   return {};
 }
 
+// Plays the frames through the interpreter and through two sessions, with one and with two threads;
+// every output, and with CompileOptions::keep_all every stored tensor, must be equal after every
+// frame. All start a new clip before frame `reset_before`.
+inline void expect_equal(const ir::Graph& graph, const targets::CompileOptions& options,
+                         const std::vector<std::vector<uint8_t>>& frames, size_t reset_before) {
+  CompiledNetwork one(graph, options, 1);
+  CompiledNetwork two(one, 2);
+  ir::Interpreter oracle(graph, options.size);
+  std::vector<uint8_t> alpha, fgr;
+  for (size_t frame = 0; frame < frames.size(); ++frame) {
+    if (frame == reset_before) {
+      oracle.reset();
+      one.reset();
+      two.reset();
+    }
+    oracle.step(frames[frame].data());
+    for (CompiledNetwork* network : {&one, &two}) {
+      SCOPED_TRACE("frame " + std::to_string(frame) + ", " + (network == &one ? "1" : "2") +
+                   " threads, " + options.target);
+      network->step(frames[frame], alpha, fgr);
+      if (options.keep_all) {
+        ASSERT_EQ(first_difference(*network, graph, oracle), "") << ir::dump(graph);
+      }
+      ASSERT_EQ(alpha, oracle.output("pha"));
+      ASSERT_EQ(fgr, oracle.output("fgr"));
+    }
+  }
+}
+
 }  // namespace mattec::test

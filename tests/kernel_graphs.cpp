@@ -31,6 +31,7 @@ class Builder {
     const TensorId frame = make_.graph.frame;
     std::vector<TensorId> full = {frame};
     std::vector<TensorId> half = {strided(frame, 3, true), strided(frame, 5, false),
+                                  strided(make_.slice(frame, 1, 2), 3, false),
                                   same_grid(OpKind::avg_pool2, {frame})};
     grow(half, 5);
     TensorId halves = same_grid(OpKind::avg_pool2, {make_.pick(half)});
@@ -227,14 +228,6 @@ ir::Graph random_matting_graph(uint32_t seed, int most_channels) {
 
 void make_extreme(ir::Graph& graph, uint32_t seed) {
   GraphMaker random(seed);  // for its numbers alone
-  for (const ir::Op& op : graph.ops) {
-    if (op.kind != OpKind::blend) continue;
-    // Gates up to 255: changes of a state far beyond its range.
-    const TensorId gates = graph.ops[static_cast<size_t>(graph.producer(op.inputs[0]))].inputs[0];
-    graph.tensor(gates).grid->scale = {1.0F};
-    for (const int reader : graph.consumers(gates))
-      graph.tensor(graph.ops[static_cast<size_t>(reader)].output).grid->scale = {1.0F};
-  }
   for (ir::Op& op : graph.ops) {
     if (op.kind != OpKind::conv) continue;
     ir::Convolution& conv = op.conv;

@@ -15,7 +15,7 @@ ir::Graph random_matting_graph(uint32_t seed, int most_channels);
 
 // Gives random channels of the graph's convolutions the values at which arithmetic breaks first:
 // accumulators at the verifier's bound, multipliers of 2^-90 and 2^59, weights that are all zero or
-// all -128, biases that drown the sum, gates up to 255. The graph stays legal.
+// all -128, biases that drown the sum. The graph stays legal.
 void make_extreme(ir::Graph& graph, uint32_t seed);
 
 }  // namespace mattec::test

@@ -53,27 +53,9 @@ TEST_P(Kernels, EqualTheInterpreter) {
   options.size = now.size;
   options.keep_all = true;
   options.work_per_task = 2e4;  // several tasks a kernel, small as these tensors are
-  CompiledNetwork one(graph, options, 1);
-  CompiledNetwork two(one, 2);
-  ir::Interpreter oracle(graph, now.size);
-  std::vector<uint8_t> alpha, fgr;
-  for (uint32_t frame = 0; frame < 5; ++frame) {
-    if (frame == 3) {
-      oracle.reset();
-      one.reset();
-      two.reset();
-    }
-    const std::vector<uint8_t> rgb = random_frame(now.size, now.seed * 100 + frame);
-    oracle.step(rgb.data());
-    for (CompiledNetwork* network : {&one, &two}) {
-      network->step(rgb, alpha, fgr);
-      ASSERT_EQ(first_difference(*network, graph, oracle), "")
-          << "frame " << frame << ", " << (network == &one ? 1 : 2) << " threads\n"
-          << ir::dump(graph);
-      ASSERT_EQ(alpha, oracle.output("pha")) << "frame " << frame;
-      ASSERT_EQ(fgr, oracle.output("fgr")) << "frame " << frame;
-    }
-  }
+  std::vector<std::vector<uint8_t>> frames;
+  for (uint32_t i = 0; i < 5; ++i) frames.push_back(random_frame(now.size, now.seed * 100 + i));
+  expect_equal(graph, options, frames, 3);
 }
 
 std::vector<Case> cases() {

@@ -1,0 +1,166 @@
+// What is in a compiled library, read by binutils and by inspect.h: instructions, symbols, bytes.
+#include <algorithm>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "targets/inspect.h"
+#include "tests/compiled_archive.h"
+
+namespace mattec::test {
+namespace {
+
+// GNU as knows which processor has which instruction; LLVM's assembler takes them all.
+const std::string avx2_processor =
+    "generic64+sse4.2+popcnt+movbe+cx16+avx2+fma+f16c+bmi+bmi2+lzcnt";
+const std::string icelake_processor =
+    avx2_processor +
+    "+adx+rdseed+aes+pclmul+avx512f+avx512cd+avx512bw+avx512dq+avx512vl+avx512_vnni"
+    "+avx512ifma+avx512vbmi+avx512_bitalg+avx512_vbmi2+avx512_vpopcntdq+gfni+vaes+vpclmulqdq";
+
+struct Expected {
+  std::string target, processor, dot_product;
+};
+const Expected avx2 = {"x86-64-avx2", avx2_processor, "vpmaddwd"};
+const Expected vnni = {"x86-64-avx512vnni", icelake_processor, "vpdpbusd"};
+
+struct Disassembly {
+  std::vector<std::string> instructions;                      // as GNU as reads them
+  std::map<std::string, std::map<std::string, int>> counted;  // function, mnemonic
+};
+
+// Jumps (their targets are no labels here), calls and padding are left out: every processor has
+// them.
+bool is_everywhere(const std::string& mnemonic) {
+  static const std::set<std::string> names = {"call", "nop", "nopw", "nopl", "data16", "cs"};
+  return mnemonic[0] == 'j' || names.count(mnemonic) > 0;
+}
+
+Disassembly disassemble(const std::string& library) {
+  const Outcome outcome = run(std::string(MATTEC_OBJDUMP) + " -d --no-show-raw-insn " + library);
+  EXPECT_EQ(outcome.status, 0) << outcome.output.substr(0, 1000);
+  Disassembly found;
+  std::istringstream lines(outcome.output);
+  std::string function;
+  for (std::string line; std::getline(lines, line);) {
+    const size_t open = line.find(" <"), close = line.rfind(">:");
+    if (close != std::string::npos && close + 2 == line.size() && open < close)
+      function = line.substr(open + 2, close - open - 2);
+    const size_t tab = line.find(":\t");
+    if (tab == std::string::npos) continue;
+    std::string text = line.substr(tab + 2);
+    text = text.substr(0, text.find_first_of("#<"));
+    const std::string mnemonic = text.substr(0, text.find_first_of(" \t"));
+    if (mnemonic.empty()) continue;
+    ++found.counted[function][mnemonic];
+    if (!is_everywhere(mnemonic)) found.instructions.push_back(text);
+  }
+  return found;
+}
+
+// What the assembler for this processor says to the library's instructions: empty if it knows all.
+std::string offences(const Disassembly& code, const std::string& processor) {
+  const ScratchFolder folder;
+  std::string text;
+  for (const std::string& instruction : code.instructions) text += instruction + "\n";
+  write_text(folder / "code.s", text);
+  const Outcome outcome = run(std::string(MATTEC_AS) + " -march=" + processor + " " +
+                              (folder / "code.s") + " -o /dev/null | head -c 2000");
+  return outcome.output;
+}
+
+class Archive : public testing::TestWithParam<Expected> {
+ protected:
+  // One library per target for all of these tests.
+  static const std::string& library(const std::string& target) {
+    static const ScratchFolder folder;
+    static std::map<std::string, std::string> made;
+    std::string& path = made[target];
+    if (path.empty()) {
+      path = folder / ("lib" + target + ".a");
+      const targets::CompiledLibrary compiled = compile_example(target, "seen");
+      write_text(path, {compiled.archive.begin(), compiled.archive.end()});
+    }
+    return path;
+  }
+};
+
+TEST_P(Archive, HasNoInstructionBeyondItsProcessor) {
+  const Disassembly code = disassemble(library(GetParam().target));
+  ASSERT_GT(code.instructions.size(), 5000U);
+  EXPECT_EQ(offences(code, GetParam().processor), "");
+}
+
+// The check above can fail: AVX-512's library is not AVX2's.
+TEST(ArchiveCheck, SeesForeignInstructions) {
+  Disassembly code;
+  code.instructions = {"vpdpbusd %zmm1,%zmm2,%zmm3"};
+  EXPECT_EQ(offences(code, icelake_processor), "");
+  EXPECT_NE(offences(code, avx2_processor), "");
+  for (const char* beyond : {"vdpbf16ps %zmm1,%zmm2,%zmm3", "vmovw %xmm1,%eax", "extrq %xmm1,%xmm2",
+                             "{vex} vpdpbusd %ymm1,%ymm2,%ymm3", "tdpbusd %tmm1,%tmm2,%tmm3"}) {
+    code.instructions = {beyond};
+    EXPECT_NE(offences(code, icelake_processor), "") << beyond;
+  }
+}
+
+TEST_P(Archive, DenseConvolutionsUseDotProducts) {
+  int convolutions = 0;
+  for (const auto& [function, mnemonics] : disassemble(library(GetParam().target)).counted) {
+    if (function.find("seen_conv") != 0 || mnemonics.size() < 20) continue;  // _argv, _metadata
+    ++convolutions;
+    EXPECT_TRUE(mnemonics.count(GetParam().dot_product)) << function;
+  }
+  EXPECT_GE(convolutions, 10);
+}
+
+// Two disassemblers, one count.
+TEST_P(Archive, InspectionCountsWhatObjdumpCounts) {
+  const std::string& path = library(GetParam().target);
+  const targets::LibraryContents contents = targets::inspect_library(path);
+  uint64_t counted = 0, wanted = 0;
+  for (const targets::FunctionContents& function : contents.functions)
+    counted += function.dot_products;
+  for (const auto& [function, mnemonics] : disassemble(path).counted)
+    for (const auto& [mnemonic, count] : mnemonics)
+      if (targets::is_dot_product(mnemonic)) wanted += static_cast<uint64_t>(count);
+  EXPECT_EQ(counted, wanted);
+  EXPECT_EQ(contents.architecture, "x86_64");
+}
+
+TEST_P(Archive, WantsNothingButMemoryAndThreads) {
+  const targets::LibraryContents contents = targets::inspect_library(library(GetParam().target));
+  for (const std::string& symbol : contents.undefined)
+    EXPECT_TRUE(symbol == "memset" || symbol == "memcpy" || symbol.rfind("pthread_", 0) == 0)
+        << symbol;
+}
+
+// Two libraries in one program must not meet.
+TEST_P(Archive, EverySymbolCarriesThePrefix) {
+  const targets::LibraryContents contents = targets::inspect_library(library(GetParam().target));
+  EXPECT_GT(contents.exported.size(), 10U);
+  for (const std::string& symbol : contents.exported)
+    EXPECT_EQ(symbol.rfind("seen_", 0), 0U) << symbol;
+}
+
+TEST_P(Archive, HoldsNoWritableData) {
+  EXPECT_EQ(targets::inspect_library(library(GetParam().target)).data_bytes, 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, Archive, testing::Values(avx2, vnni),
+                         [](const testing::TestParamInfo<Expected>& info) {
+                           return info.param.dot_product == "vpmaddwd" ? "avx2" : "vnni";
+                         });
+
+// Nothing of the process, of earlier compilations or of the threads gets into the files.
+TEST(Determinism, SameGraphSameBytes) {
+  const targets::CompiledLibrary first = compile_example("x86-64-avx2", "same", {32, 48}, 1);
+  compile_example("x86-64-avx512vnni", "between", {16, 16}, 2);
+  const targets::CompiledLibrary second = compile_example("x86-64-avx2", "same", {32, 48}, 2);
+  EXPECT_TRUE(first.archive == second.archive);
+  EXPECT_EQ(first.header, second.header);
+  EXPECT_EQ(first.manifest, second.manifest);
+}
+
+}  // namespace
+}  // namespace mattec::test
