@@ -19,9 +19,9 @@ static int bytes_of(mattec_format format) {
   if (format == MATTEC_GRAY) return 1;
   return format == MATTEC_RGBA || format == MATTEC_BGRA ? 4 : 3;
 }
-static int is_color(mattec_format format) {
-  return format == MATTEC_RGB || format == MATTEC_BGR || format == MATTEC_RGBA ||
-         format == MATTEC_BGRA;
+/* `formats`: bits, as in model.h; `format`: the caller's, of any value. */
+static int is_among(int formats, mattec_format format) {
+  return (uint32_t)format < 31 && (formats >> format & 1);
 }
 
 /* Size and stride; rows must not overlap, in either direction. */
@@ -34,15 +34,16 @@ static mattec_status check_size(const mattec_plan* plan, const mattec_image* ima
 
 static mattec_status check_images(const mattec_plan* plan, const mattec_image* frame,
                                   const mattec_outputs* outputs) {
-  if (!is_color(frame->format)) return MATTEC_ERROR_IMAGE_FORMAT;
+  if (!is_among(MATTEC_COLOR_FORMATS, frame->format)) return MATTEC_ERROR_IMAGE_FORMAT;
   mattec_status status = check_size(plan, frame);
   if (status == MATTEC_OK && outputs->alpha.pixels) {
-    if (outputs->alpha.format != MATTEC_GRAY) return MATTEC_ERROR_IMAGE_FORMAT;
+    if (!is_among(MATTEC_ALPHA_FORMATS, outputs->alpha.format)) return MATTEC_ERROR_IMAGE_FORMAT;
     status = check_size(plan, &outputs->alpha);
   }
   if (status == MATTEC_OK && outputs->foreground.pixels) {
     /* pixel_bytes 0: a network without a foreground. */
-    if (!is_color(outputs->foreground.format) || plan->foreground.pixel_bytes == 0)
+    if (!is_among(MATTEC_COLOR_FORMATS, outputs->foreground.format) ||
+        plan->foreground.pixel_bytes == 0)
       return MATTEC_ERROR_IMAGE_FORMAT;
     status = check_size(plan, &outputs->foreground);
   }

@@ -93,6 +93,12 @@ typedef struct mattec_plan {
   mattec_output_record foreground;
 } mattec_plan;
 
+/* What a session takes and gives, as bits 1 << mattec_format: frame and foreground; alpha. */
+enum {
+  MATTEC_COLOR_FORMATS = 1 << MATTEC_RGB | 1 << MATTEC_BGR | 1 << MATTEC_RGBA | 1 << MATTEC_BGRA,
+  MATTEC_ALPHA_FORMATS = 1 << MATTEC_GRAY
+};
+
 /* The one symbol of the runtime; targets/ renames it to <prefix>_functions. */
 extern const mattec_functions mattec_runtime_functions;
 

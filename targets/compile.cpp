@@ -18,6 +18,7 @@
 #include "runtime/embedded.h"
 #include "runtime/model.h"
 #include "schedules/schedule.h"
+#include "targets/inspect.h"
 #include "targets/objects.h"
 
 namespace mattec::targets {
@@ -99,7 +100,30 @@ std::string upper(std::string text) {
   return text;
 }
 
-std::string header_text(const lower::Plan& plan, const std::string& name, const Target& target) {
+constexpr int64_t arena_alignment = 64;
+
+// The names of runtime/mattec.h, without their prefix, of the formats in `bits` (1 << format).
+std::vector<std::string> format_names(int bits) {
+  static const std::pair<mattec_format, const char*> names[] = {{MATTEC_RGB, "RGB"},
+                                                                {MATTEC_BGR, "BGR"},
+                                                                {MATTEC_RGBA, "RGBA"},
+                                                                {MATTEC_BGRA, "BGRA"},
+                                                                {MATTEC_GRAY, "GRAY"}};
+  std::vector<std::string> found;
+  for (const auto& [format, name] : names)
+    if ((bits >> format & 1) != 0) found.emplace_back(name);
+  return found;
+}
+
+std::string format_bits(int bits) {
+  std::string text;
+  for (const std::string& name : format_names(bits))
+    text += (text.empty() ? "1 << MATTEC_" : " | 1 << MATTEC_") + name;
+  return "(" + text + ")";
+}
+
+std::string header_text(const lower::Plan& plan, const std::string& name, const Target& target,
+                        uint64_t stack_bytes) {
   return fmt::format(
       "/* {1} for {2}, written by mattec. Link lib{0}.a (and pthread). */\n"
       "#ifndef MATTEC_MODEL_{3}_H\n"
@@ -107,14 +131,22 @@ std::string header_text(const lower::Plan& plan, const std::string& name, const 
       "#include \"mattec.h\"\n\n"
       "#define {3}_WIDTH {4}\n"
       "#define {3}_HEIGHT {5}\n"
-      "#define {3}_ARENA_BYTES {6}      /* memory for one session */\n"
-      "#define {3}_ARENA_ALIGNMENT 64\n"
-      "#define {3}_ABI_VERSION {7}\n\n"
+      "#define {3}_ARENA_BYTES {6} /* memory for one session */\n"
+      "#define {3}_ARENA_ALIGNMENT {7}\n"
+      "/* At most so much stack does each thread need inside mattec_step; what the C library's\n"
+      " * memcpy, memset and pthread functions need comes on top. */\n"
+      "#define {3}_STACK_BYTES {8}\n"
+      "#define {3}_ABI_VERSION {9}\n"
+      "/* The formats that mattec_step takes and gives: bits 1 << mattec_format. */\n"
+      "#define {3}_FRAME_FORMATS {10}\n"
+      "#define {3}_ALPHA_FORMATS {11}\n"
+      "#define {3}_FOREGROUND_FORMATS {10}\n\n"
       "#ifdef __cplusplus\nextern \"C\"\n#else\nextern\n#endif\n"
       "const mattec_model {0}_model;\n\n"
       "#endif\n",
       name, plan.name, target.name, upper(name), plan.size.width, plan.size.height,
-      MATTEC_SESSION_BYTES + plan.tensor_bytes, MATTEC_ABI_VERSION);
+      MATTEC_SESSION_BYTES + plan.tensor_bytes, arena_alignment, stack_bytes, MATTEC_ABI_VERSION,
+      format_bits(MATTEC_COLOR_FORMATS), format_bits(MATTEC_ALPHA_FORMATS));
 }
 
 std::string describe_schedule(const lower::Kernel& kernel, const Target& target) {
@@ -125,7 +157,8 @@ std::string describe_schedule(const lower::Kernel& kernel, const Target& target)
 }
 
 std::string manifest_text(const lower::Plan& plan, const KernelSet& set,
-                          const CompileOptions& options, const Target& target) {
+                          const CompileOptions& options, const Target& target,
+                          uint64_t stack_bytes) {
   nlohmann::ordered_json manifest = {
       {"name", options.name},
       {"network", plan.name},
@@ -133,7 +166,11 @@ std::string manifest_text(const lower::Plan& plan, const KernelSet& set,
       {"size", fmt::format("{}x{}", plan.size.width, plan.size.height)},
       {"abi_version", MATTEC_ABI_VERSION},
       {"arena_bytes", MATTEC_SESSION_BYTES + plan.tensor_bytes},
-      {"arena_alignment", 64},
+      {"arena_alignment", arena_alignment},
+      {"stack_bytes", stack_bytes},
+      {"frame_formats", format_names(MATTEC_COLOR_FORMATS)},
+      {"alpha_formats", format_names(MATTEC_ALPHA_FORMATS)},
+      {"foreground_formats", format_names(MATTEC_COLOR_FORMATS)},
       {"weight_bytes", plan.weight_bytes},
       {"constant_bytes", plan.constants.size()},
       {"gmac", plan.macs / 1e9}};
@@ -171,8 +208,10 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   CompiledLibrary made;
   made.target = target.name;
   made.archive = make_archive(objects);
-  made.header = header_text(plan, options.name, target);
-  made.manifest = manifest_text(plan, set, options, target);
+  const uint64_t stack_bytes =
+      inspect_archive("lib" + options.name + ".a", made.archive).stack_bytes;
+  made.header = header_text(plan, options.name, target, stack_bytes);
+  made.manifest = manifest_text(plan, set, options, target, stack_bytes);
   made.plan = std::move(plan);
   return made;
 }

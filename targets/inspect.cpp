@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <set>
 
@@ -104,21 +105,40 @@ class Member {
   std::optional<Disassembler> disassembler_;
 };
 
-// mattec_step calls runtime functions, each at most once on the way down, and one kernel at the
-// bottom; kernels call nothing that has a frame to speak of.
+// The frames of each object file: no function of a library calls itself, so every function of the
+// runtime is at most once on the way down from mattec_step. At the bottom are the functions of one
+// kernel (its own and the one that unpacks its arguments). A function that calls no other may use
+// the red zone, 128 bytes below the stack pointer; only the last one does so.
 uint64_t stack_bound(const std::vector<FunctionContents>& functions) {
-  constexpr char runtime_suffix[] = "_runtime.o";
-  uint64_t runtime = 0, kernel = 0;
+  constexpr uint64_t return_address = 8, red_zone = 128;
+  const std::string runtime_suffix = "_runtime.o";
+  std::map<std::string, uint64_t> kernels;
+  uint64_t runtime = 0;
   for (const FunctionContents& function : functions) {
-    const uint64_t frame = function.stack_bytes + 8;  // return address
-    const bool is_runtime = function.member.size() >= sizeof runtime_suffix &&
-                            function.member.find(runtime_suffix) != std::string::npos;
-    if (is_runtime)
-      runtime += frame;
-    else
-      kernel = std::max(kernel, frame);
+    const std::string& member = function.member;
+    const bool is_runtime = member.size() > runtime_suffix.size() &&
+                            member.compare(member.size() - runtime_suffix.size(),
+                                           runtime_suffix.size(), runtime_suffix) == 0;
+    (is_runtime ? runtime : kernels[member]) += function.stack_bytes + return_address;
   }
-  return runtime + kernel;
+  uint64_t deepest = 0;
+  for (const auto& [member, bytes] : kernels) deepest = std::max(deepest, bytes);
+  return runtime + deepest + red_zone;
+}
+
+LibraryContents inspect(const std::string& path, llvm::MemoryBufferRef archive) {
+  LibraryContents contents;
+  std::set<std::string> defined, wanted;
+  for (const ArchiveMember& member : archive_members(path, archive)) {
+    contents.architecture = llvm::Triple::getArchTypeName(member.object->getArch()).str();
+    Member(path, member.name, llvm::cast<ELFObjectFileBase>(*member.object), contents)
+        .count(defined, wanted);
+  }
+  std::set_difference(wanted.begin(), wanted.end(), defined.begin(), defined.end(),
+                      std::back_inserter(contents.undefined));
+  contents.exported.assign(defined.begin(), defined.end());
+  contents.stack_bytes = stack_bound(contents.functions);
+  return contents;
 }
 
 }  // namespace
@@ -131,19 +151,12 @@ bool is_dot_product(const std::string& mnemonic) {
 }
 
 LibraryContents inspect_library(const std::string& path) {
-  const std::unique_ptr<llvm::MemoryBuffer> bytes = read_archive(path);
-  LibraryContents contents;
-  std::set<std::string> defined, wanted;
-  for (const ArchiveMember& member : archive_members(path, bytes->getMemBufferRef())) {
-    contents.architecture = llvm::Triple::getArchTypeName(member.object->getArch()).str();
-    Member(path, member.name, llvm::cast<ELFObjectFileBase>(*member.object), contents)
-        .count(defined, wanted);
-  }
-  std::set_difference(wanted.begin(), wanted.end(), defined.begin(), defined.end(),
-                      std::back_inserter(contents.undefined));
-  contents.exported.assign(defined.begin(), defined.end());
-  contents.stack_bytes = stack_bound(contents.functions);
-  return contents;
+  return inspect(path, read_archive(path)->getMemBufferRef());
+}
+
+LibraryContents inspect_archive(const std::string& name, const std::vector<uint8_t>& archive) {
+  const llvm::StringRef bytes(reinterpret_cast<const char*>(archive.data()), archive.size());
+  return inspect(name, {bytes, name});
 }
 
 }  // namespace mattec::targets

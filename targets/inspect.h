@@ -21,7 +21,7 @@ struct LibraryContents {
   uint64_t text_bytes = 0;      // machine code
   uint64_t constant_bytes = 0;  // read-only data: weights and tables (relocated ones too)
   uint64_t data_bytes = 0;      // writable, initialised or not: none, if all is well
-  uint64_t stack_bytes = 0;     // upper bound: the largest kernel above every runtime function
+  uint64_t stack_bytes = 0;     // upper bound of a thread's stack inside mattec_step (x86-64)
   std::vector<std::string> undefined;  // symbols that no member defines, sorted
   std::vector<std::string> exported;   // global symbols that a linker sees, sorted
   std::vector<FunctionContents> functions;
@@ -30,6 +30,9 @@ struct LibraryContents {
 // `path`: an archive of any architecture that LLVM disassembles. Throws Error where it is missing,
 // damaged, or no archive of objects.
 LibraryContents inspect_library(const std::string& path);
+
+// The same for an archive in memory; errors call it `name`.
+LibraryContents inspect_archive(const std::string& name, const std::vector<uint8_t>& archive);
 
 // True for the mnemonics that FunctionContents::dot_products counts.
 bool is_dot_product(const std::string& mnemonic);

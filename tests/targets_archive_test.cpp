@@ -1,6 +1,7 @@
 // What is in a compiled library, read by binutils and by inspect.h: instructions, symbols, bytes.
 #include <algorithm>
 #include <map>
+#include <regex>
 #include <set>
 #include <sstream>
 
@@ -145,6 +146,22 @@ TEST_P(Archive, EverySymbolCarriesThePrefix) {
 
 TEST_P(Archive, HoldsNoWritableData) {
   EXPECT_EQ(targets::inspect_library(library(GetParam().target)).data_bytes, 0U);
+}
+
+// inspect's stack bound adds up these forms; a frame that grows otherwise would escape it.
+TEST_P(Archive, StackPointerMovesInFormsThatInspectionReads) {
+  const std::regex known(
+      "(sub|add|and) +\\$0x[0-9a-f]+,%rsp|lea +-0x[0-9a-f]+\\(%rbp\\),%rsp|"
+      "mov +%rbp,%rsp");
+  int moved = 0;
+  for (std::string text : disassemble(library(GetParam().target)).instructions) {
+    text.erase(text.find_last_not_of(' ') + 1);
+    if (text.size() < 5 || text.compare(text.size() - 5, 5, ",%rsp") != 0) continue;
+    if (text.compare(0, 3, "cmp") == 0 || text.compare(0, 4, "test") == 0) continue;
+    ++moved;
+    EXPECT_TRUE(std::regex_match(text, known)) << text;
+  }
+  EXPECT_GT(moved, 20);
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, Archive, testing::Values(avx2, vnni),
