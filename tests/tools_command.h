@@ -34,6 +34,7 @@ class Command {
     pointers.push_back(nullptr);
     process_ = fork();
     if (process_ == 0) {
+      signal(SIGXFSZ, SIG_DFL);  // as a shell leaves it, whatever FileSizeLimit did
       redirect(input_file, O_RDONLY, STDIN_FILENO);
       redirect(out_, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
       redirect(err_, O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);

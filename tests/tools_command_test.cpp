@@ -218,6 +218,23 @@ TEST(Run, FullDiskLeavesNothing) {
     expect_failure(result, 1, name);
     EXPECT_EQ(files_left(scratch), std::vector<std::string>{"clip"});
   }
+  CommandResult result;
+  {
+    const FileSizeLimit limit(60);  // less than any PNG
+    result = command(scratch, {"run", FAKE_LIBRARY, scratch / "clip", "-o", scratch / "matte"});
+  }
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(files_left(scratch), std::vector<std::string>{"clip"});
+}
+
+TEST(Inspect, FullDiskBehindStandardOutputIsAnError) {
+  const Scratch scratch;
+  const std::string line = MATTEC_COMMAND " inspect " FAKE_LIBRARY " > /dev/full 2> ";
+  const int status = std::system((line + scratch / "error").c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_EQ(read_bytes(scratch / "error"),
+            "mattec: standard output: cannot be written; is the disk full?\n");
 }
 
 // The command waits for its second frame when the signal comes.

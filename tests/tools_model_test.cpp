@@ -116,7 +116,12 @@ TEST_F(Verbs, QuantizeRefusesWhatItCannotDo) {
   expect_failure(
       quantize({"--calibration", clip(), "--size", "1x1", "-o", *scratch_ / "no/new.mattec"}), 2,
       "--output");
-  EXPECT_FALSE(fs::exists(*scratch_ / "new.mattec"));
+  {
+    const FileSizeLimit limit(10000);  // a full disk
+    expect_failure(quantize({"--calibration", clip(), "--size", "80x48", "--method", "minmax"}), 1,
+                   "new.mattec: cannot write: File too large; free some space");
+  }
+  EXPECT_EQ(scratch_->entries(), 6U);  // weights, clip, model, empty, the standard streams' files
 }
 
 // The way to a product and back: what the library computes, eval and run see, to the last digit.
@@ -168,7 +173,7 @@ TEST_F(Verbs, CompileRefusesWhatItCannotDo) {
   {
     const FileSizeLimit limit(100000);  // a full disk, at the archive
     expect_failure(compile({"--size", "64x64", "--target", "host"}), 1,
-                   "none/host/librvm.a: cannot write");
+                   "none/host/librvm.a: cannot write: File too large; free some space");
   }
   EXPECT_FALSE(fs::exists(*scratch_ / "none"));
 }
