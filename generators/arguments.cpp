@@ -19,40 +19,70 @@ ImageParam input_parameter(const std::string& name, Type type, const lower::Layo
   return parameter;
 }
 
-ImageParam constants_parameter(int channels) {
-  const int padded = lower::round_up(channels, lower::channel_block);
-  ImageParam parameter(Int(32), 2, "constants");
-  parameter.set_host_alignment(64);
-  parameter.dim(0).set_bounds(0, padded).set_stride(1);
-  parameter.dim(1).set_bounds(0, lower::constant_rows).set_stride(padded);
-  return parameter;
+void bind_outputs(const lower::Kernel& kernel, const RowRange& rows, Pipeline& made) {
+  std::vector<OutputImageParam> buffers = made.output.output_buffers();
+  buffers[0].dim(0).set_bounds(0, kernel.output.channels).set_stride(1);
+  buffers[0].dim(1).set_bounds(0, kernel.width).set_stride(kernel.output.pixel_stride);
+  buffers[0].dim(2).set_bounds(0, rows.count).set_stride(kernel.output.row_stride);
+  for (size_t i = 0; i < kernel.copies.size(); ++i) {  // extents follow the first output's
+    buffers[i + 1].dim(1).set_stride(kernel.copies[i].pixel_stride);
+    buffers[i + 1].dim(2).set_stride(kernel.copies[i].row_stride);
+  }
 }
 
-void bind_output(OutputImageParam output, const lower::Layout& layout, int columns,
-                 const Param<int32_t>& count) {
-  output.dim(0).set_bounds(0, layout.channels).set_stride(1);
-  output.dim(1).set_bounds(0, columns).set_stride(layout.pixel_stride);
-  output.dim(2).set_bounds(0, count).set_stride(layout.row_stride);
+Constants::Constants(const lower::Kernel& kernel, const Var& channel)
+    : kernel_(kernel), channel_(channel), parameter_(Int(32), 2, "constants") {
+  const int padded = lower::round_up(kernel.output.channels, lower::channel_block);
+  parameter_.set_host_alignment(64);
+  parameter_.dim(0).set_bounds(0, padded).set_stride(1);
+  parameter_.dim(1).set_bounds(0, lower::constant_rows(kernel)).set_stride(padded);
 }
 
-Expr constant_int(const ImageParam& constants, const Expr& channel, lower::ConstantRow row) {
-  return constants(channel, static_cast<int>(row));
+Expr Constants::real(lower::ConstantRow row) const { return reinterpret<float>(integer(row)); }
+
+Expr Constants::integer(int copy, lower::CopyRow row) const {
+  return at(lower::row_of(kernel_, copy, row));
 }
 
-Expr constant_float(const ImageParam& constants, const Expr& channel, lower::ConstantRow row) {
-  return reinterpret<float>(constant_int(constants, channel, row));
+Expr Constants::real(int copy, lower::CopyRow row) const {
+  return reinterpret<float>(integer(copy, row));
 }
 
 Expr round_biased(const Expr& value) { return reinterpret<int32_t>(value + lower::rounding_magic); }
 
-Expr to_grid(const Expr& value, const ImageParam& constants, const Expr& channel,
-             ir::Rounding rounding) {
-  const Expr low = constant_float(constants, channel, lower::row_low);
-  const Expr high = constant_float(constants, channel, lower::row_high);
-  const Expr clamped = min(max(value, low), high);
-  if (rounding == ir::Rounding::down) return cast<uint8_t>(cast<int32_t>(clamped));
-  return cast<uint8_t>(round_biased(clamped) +
-                       constant_int(constants, channel, lower::row_zero_point));
+GridValue to_grid(const Expr& value, const Constants& constants, ir::Rounding rounding) {
+  const Expr clamped =
+      min(max(value, constants.real(lower::row_low)), constants.real(lower::row_high));
+  if (rounding == ir::Rounding::down) return {cast<uint8_t>(cast<int32_t>(clamped)), Expr()};
+  const Expr biased = round_biased(clamped);
+  // Taking the magic number away again leaves the rounded integer as a float.
+  return {cast<uint8_t>(biased + constants.integer(lower::row_zero_point)),
+          reinterpret<float>(biased) - lower::rounding_magic};
+}
+
+std::vector<Expr> copies(const lower::Kernel& kernel, const Constants& constants,
+                         const Expr& centred) {
+  std::vector<Expr> made;
+  for (int i = 0; i < kernel.copy_count(); ++i) {
+    const Expr value = centred * constants.real(i, lower::copy_multiplier);
+    const Expr clamped =
+        min(max(value, constants.real(i, lower::copy_low)), constants.real(i, lower::copy_high));
+    made.push_back(
+        cast<uint8_t>(round_biased(clamped) + constants.integer(i, lower::copy_zero_point)));
+  }
+  return made;
+}
+
+void write(const lower::Kernel& kernel, const Constants& constants, const RowRange& rows,
+           const GridValue& value, Pipeline& made) {
+  std::vector<Expr> values = copies(kernel, constants, value.centred);
+  if (!kernel.only_copies) values.insert(values.begin(), value.stored);
+  made.output = Func("output");
+  if (values.size() == 1)
+    made.output(made.c, made.x, made.y) = values[0];
+  else
+    made.output(made.c, made.x, made.y) = Tuple(values);
+  bind_outputs(kernel, rows, made);
 }
 
 Expr tanh_approximation(const Expr& value) {
@@ -65,17 +95,13 @@ Expr sigmoid_approximation(const Expr& value) {
   return tanh_approximation(value * 0.5f) * 0.5f + 0.5f;
 }
 
-Expr activated(ir::Activation activation, const Expr& accumulator, const ImageParam& constants,
-               const Expr& channel) {
-  const Expr grid = constant_float(constants, channel, lower::row_to_grid);
-  Expr value = cast<float>(accumulator);
-  const Expr real = value * constant_float(constants, channel, lower::row_to_real);
+Expr activated(ir::Activation activation, const Expr& accumulator, const Constants& constants) {
+  const Expr grid = constants.real(lower::row_to_grid);
+  const Expr value = cast<float>(accumulator);
+  if (lower::is_linear(activation)) return value * grid;
+  const Expr real = value * constants.real(lower::row_to_real);
   const Expr ramp = min(max(real + 3.0f, 0.0f), 6.0f);
   switch (activation) {
-    case ir::Activation::none:
-    case ir::Activation::relu:
-    case ir::Activation::clamp01:
-      return value * grid;
     case ir::Activation::hardswish:
       return real * ramp * grid;
     case ir::Activation::hardsigmoid:
@@ -84,8 +110,9 @@ Expr activated(ir::Activation activation, const Expr& accumulator, const ImagePa
       return sigmoid_approximation(real) * grid;
     case ir::Activation::tanh:
       return tanh_approximation(real) * grid;
+    default:
+      return value * grid;
   }
-  return value;
 }
 
 }  // namespace mattec::generators

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "Halide.h"
+#include "generators/generators.h"
 #include "lower/kernel.h"
 
 namespace mattec::generators {
@@ -17,29 +19,47 @@ struct RowRange {
 // An input [channel, column, row] from (0, 0, 0); `columns` = 0 leaves the width open.
 Halide::ImageParam input_parameter(const std::string& name, Halide::Type type,
                                    const lower::Layout& layout, int columns);
-// The [channel, row] constants of lower::ConstantRow.
-Halide::ImageParam constants_parameter(int channels);
-// Fixes an output's channels, columns, strides, and rows to [0, count).
-void bind_output(Halide::OutputImageParam output, const lower::Layout& layout, int columns,
-                 const Halide::Param<int32_t>& count);
+// Fixes the outputs' channels, columns, strides, and rows to [0, count).
+void bind_outputs(const lower::Kernel& kernel, const RowRange& rows, Pipeline& made);
 
-Halide::Expr constant_float(const Halide::ImageParam& constants, const Halide::Expr& channel,
-                            lower::ConstantRow row);
-Halide::Expr constant_int(const Halide::ImageParam& constants, const Halide::Expr& channel,
-                          lower::ConstantRow row);
+// A kernel's constants at one channel.
+class Constants {
+ public:
+  Constants(const lower::Kernel& kernel, const Halide::Var& channel);
+  const Halide::ImageParam& parameter() const { return parameter_; }
+  Halide::Expr integer(lower::ConstantRow row) const { return at(lower::row_of(kernel_, row)); }
+  Halide::Expr real(lower::ConstantRow row) const;
+  Halide::Expr integer(int copy, lower::CopyRow row) const;
+  Halide::Expr real(int copy, lower::CopyRow row) const;
+
+ private:
+  Halide::Expr at(int row) const { return parameter_(channel_, row); }
+  const lower::Kernel& kernel_;
+  Halide::Var channel_;
+  Halide::ImageParam parameter_;  // [channel, row]
+};
 
 // Rounds a float of magnitude below 2^22 to nearest even; the result is lower::rounding_bias too
 // large (the zero point's row makes up for it).
 Halide::Expr round_biased(const Halide::Expr& value);
-// ir::to_grid with the constants of `channel`: clamp, round, zero point, to unsigned 8 bit.
-Halide::Expr to_grid(const Halide::Expr& value, const Halide::ImageParam& constants,
-                     const Halide::Expr& channel, ir::Rounding rounding);
+// An integer of a tensor as it is stored (unsigned, 8 bit) and as a float less its zero point.
+struct GridValue {
+  Halide::Expr stored, centred;
+};
+// ir::to_grid with the kernel's constants. Rounding down leaves `centred` undefined.
+GridValue to_grid(const Halide::Expr& value, const Constants& constants, ir::Rounding rounding);
+// The integers of the kernel's copies (ir's requantize) from the tensor's own.
+std::vector<Halide::Expr> copies(const lower::Kernel& kernel, const Constants& constants,
+                                 const Halide::Expr& centred);
+// Defines and binds `made.output`: the tensor, unless only copies are stored, and the copies.
+void write(const lower::Kernel& kernel, const Constants& constants, const RowRange& rows,
+           const GridValue& value, Pipeline& made);
 // ir::tanh_approximation, ir::sigmoid_approximation
 Halide::Expr tanh_approximation(const Halide::Expr& value);
 Halide::Expr sigmoid_approximation(const Halide::Expr& value);
 // Accumulator -> value on the output grid before rounding: ir::convolution_epilogue without the
 // residual.
 Halide::Expr activated(ir::Activation activation, const Halide::Expr& accumulator,
-                       const Halide::ImageParam& constants, const Halide::Expr& channel);
+                       const Constants& constants);
 
 }  // namespace mattec::generators

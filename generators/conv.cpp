@@ -12,12 +12,12 @@ namespace {
 
 // acc(c, x, y): bias first (or last, where segments are shifted), then one update per segment.
 void accumulate(const lower::Kernel& kernel, const std::vector<ImageParam>& inputs,
-                const ImageParam& weights, const ImageParam& constants, Pipeline& made) {
+                const ImageParam& weights, const Constants& constants, Pipeline& made) {
   const Var c = made.c, x = made.x, y = made.y;
   Func& acc = made.accumulator;
   acc = Func("acc");
   const bool bias_last = kernel.any_shift();
-  acc(c, x, y) = bias_last ? Expr(0) : constant_int(constants, c, lower::row_bias);
+  acc(c, x, y) = bias_last ? Expr(0) : constants.integer(lower::row_bias);
   int update = 0, group = 0;
   for (size_t j = 0; j < inputs.size(); ++j) {
     Func in("in" + std::to_string(j));
@@ -44,6 +44,31 @@ Expr gate_integer(const Expr& value) {
   return round_biased(min(max(value, 0.0f), 255.0f)) - lower::rounding_bias;
 }
 
+// The candidate's `value` -> h += z (c - h) and h's copies.
+void blend(const lower::Kernel& kernel, const Constants& constants, const RowRange& rows,
+           const Expr& value, Pipeline& made) {
+  const Var c = made.c, x = made.x, y = made.y;
+  const ImageParam z = input_parameter("z", UInt(8), kernel.extra, kernel.width);
+  const Expr candidate = cast<int32_t>(to_grid(value, constants, kernel.rounding).stored);
+  // An update of the output itself: h is read and written in place, and all values are computed
+  // before any is stored.
+  Func& output = made.output;
+  output = Func("output");
+  std::vector<Expr> undefined(kernel.copies.size(), undef<uint8_t>());
+  undefined.insert(undefined.begin(), undef<int16_t>());
+  output(c, x, y) = Tuple(undefined);
+  const Expr old = cast<int32_t>(output(c, x, y)[0]);
+  const Expr step = ((candidate - 128) * 256 - old) * cast<int32_t>(z(c, x, y));
+  // Within 2^22: z is a sigmoid's integer, at most 1 in real value, and the step below 2^16.
+  const Expr change = round_biased(cast<float>(step) * constants.real(lower::row_second));
+  const Expr updated = clamp(old + (change - lower::rounding_bias), -32768, 32767);
+  std::vector<Expr> values = copies(kernel, constants, cast<float>(updated));
+  values.insert(values.begin(), cast<int16_t>(updated));
+  output(c, x, y) = Tuple(values);
+  made.arguments.emplace_back(z);
+  bind_outputs(kernel, rows, made);
+}
+
 }  // namespace
 
 Pipeline build_conv(const lower::Kernel& kernel) {
@@ -67,60 +92,40 @@ Pipeline build_conv(const lower::Kernel& kernel) {
   weights.dim(0).set_bounds(0, kernel.lanes).set_stride(1);
   weights.dim(1).set_bounds(0, padded).set_stride(kernel.lanes);
   weights.dim(2).set_bounds(0, groups).set_stride(kernel.lanes * padded);
-  const ImageParam constants = constants_parameter(channels);
+  const Constants constants(kernel, c);
 
   accumulate(kernel, inputs, weights, constants, made);
   Expr sum = made.accumulator(c, x, y);
-  if (kernel.any_shift()) sum += constant_int(constants, c, lower::row_bias);
-  const Expr value = activated(kernel.activation, sum, constants, c);
-  const Expr second = constant_float(constants, c, lower::row_second);
+  if (kernel.any_shift()) sum += constants.integer(lower::row_bias);
+  const Expr value = activated(kernel.activation, sum, constants);
 
   made.arguments = {rows.first, rows.count};
   for (const ImageParam& input : inputs) made.arguments.emplace_back(input);
   made.arguments.emplace_back(weights);
-  made.arguments.emplace_back(constants);
+  made.arguments.emplace_back(constants.parameter());
 
-  Func& output = made.output;
-  output = Func("output");
   if (kernel.epilogue == lower::Epilogue::blend) {
-    const ImageParam z = input_parameter("z", UInt(8), kernel.extra, kernel.width);
-    const Expr candidate = cast<int32_t>(to_grid(value, constants, c, kernel.rounding));
-    // An update of the output itself: h is read and written in place, and both values are
-    // computed before either is stored.
-    output(c, x, y) = Tuple(undef<int16_t>(), undef<uint8_t>());
-    const Expr old = cast<int32_t>(output(c, x, y)[0]);
-    const Expr step = ((candidate - 128) * 256 - old) * cast<int32_t>(z(c, x, y));
-    // Within 2^22: z is a sigmoid's integer, at most 1 in real value, and the step below 2^16.
-    const Expr change = round_biased(cast<float>(step) * second) - lower::rounding_bias;
-    const Expr updated = clamp(old + change, -32768, 32767);
-    const Expr copied = cast<float>(updated) * constant_float(constants, c, lower::row_copy);
-    const Expr copy = clamp(round_biased(copied) - (lower::rounding_bias - 128), 0, 255);
-    output(c, x, y) = Tuple(cast<int16_t>(updated), cast<uint8_t>(copy));
-    made.arguments.emplace_back(z);
-    bind_output(output.output_buffers()[0], kernel.output, kernel.width, rows.count);
-    // Extents follow the first output's.
-    output.output_buffers()[1].dim(1).set_stride(kernel.copy.pixel_stride);
-    output.output_buffers()[1].dim(2).set_stride(kernel.copy.row_stride);
+    blend(kernel, constants, rows, value, made);
     return made;
   }
+  const Expr second = constants.real(lower::row_second);
   if (kernel.epilogue == lower::Epilogue::gates) {
     const int half = kernel.extra.channels;
     const ImageParam h = input_parameter("h", Int(16), kernel.extra, kernel.width);
     const Expr gate = gate_integer(value);
     const Expr product = cast<float>(gate * cast<int32_t>(h(min(c, half - 1), x, y))) * second;
-    output(c, x, y) =
-        select(c < half, to_grid(product, constants, c, kernel.rounding), cast<uint8_t>(gate));
+    const Expr reset = to_grid(product, constants, kernel.rounding).stored;
+    write(kernel, constants, rows, {select(c < half, reset, cast<uint8_t>(gate)), Expr()}, made);
     made.arguments.emplace_back(h);
   } else if (kernel.has_residual) {
     const ImageParam residual = input_parameter("residual", UInt(8), kernel.extra, kernel.width);
-    const Expr offset = constant_int(constants, c, lower::row_copy);
+    const Expr offset = constants.integer(lower::row_residual);
     const Expr added = cast<float>(cast<int32_t>(residual(c, x, y)) - offset) * second;
-    output(c, x, y) = to_grid(value + added, constants, c, kernel.rounding);
+    write(kernel, constants, rows, to_grid(value + added, constants, kernel.rounding), made);
     made.arguments.emplace_back(residual);
   } else {
-    output(c, x, y) = to_grid(value, constants, c, kernel.rounding);
+    write(kernel, constants, rows, to_grid(value, constants, kernel.rounding), made);
   }
-  bind_output(output.output_buffer(), kernel.output, kernel.width, rows.count);
   return made;
 }
 

@@ -12,18 +12,16 @@ Pipeline build_global_avg_pool(const lower::Kernel& kernel) {
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
   const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.input_width);
-  const ImageParam constants = constants_parameter(kernel.output.channels);
+  const Constants constants(kernel, c);
   const RDom r(0, kernel.input_width, 0, kernel.input_height, "r");
   Func& acc = made.accumulator;
   acc = Func("acc");
-  acc(c, x, y) = constant_int(constants, c, lower::row_bias);  // - count * zero point
+  acc(c, x, y) = constants.integer(lower::row_bias);  // - count * zero point
   acc(c, x, y) += cast<int32_t>(input(c, r.x, r.y));
   made.updates.push_back({0, r});
-  made.output = Func("output");
-  const Expr mean = cast<float>(acc(c, x, y)) * constant_float(constants, c, lower::row_to_grid);
-  made.output(c, x, y) = to_grid(mean, constants, c, kernel.rounding);
-  bind_output(made.output.output_buffer(), kernel.output, 1, rows.count);
-  made.arguments = {rows.first, rows.count, input, constants};
+  const Expr mean = cast<float>(acc(c, x, y)) * constants.real(lower::row_to_grid);
+  write(kernel, constants, rows, to_grid(mean, constants, kernel.rounding), made);
+  made.arguments = {rows.first, rows.count, input, constants.parameter()};
   return made;
 }
 
@@ -34,21 +32,41 @@ Pipeline build_gate(const lower::Kernel& kernel) {
   const RowRange rows;
   const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.width);
   const ImageParam gate = input_parameter("gate", UInt(8), kernel.inputs[1], 1);
-  const ImageParam constants = constants_parameter(kernel.output.channels);
-  const Expr value = cast<int32_t>(input(c, x, y)) - constant_int(constants, c, lower::row_bias);
-  const Expr product = cast<float>(value * cast<int32_t>(gate(c, 0, 0))) *
-                       constant_float(constants, c, lower::row_to_grid);
-  made.output = Func("output");
-  made.output(c, x, y) = to_grid(product, constants, c, kernel.rounding);
-  bind_output(made.output.output_buffer(), kernel.output, kernel.width, rows.count);
-  made.arguments = {rows.first, rows.count, input, gate, constants};
+  const Constants constants(kernel, c);
+  const Expr value = cast<int32_t>(input(c, x, y)) - constants.integer(lower::row_bias);
+  const Expr product =
+      cast<float>(value * cast<int32_t>(gate(c, 0, 0))) * constants.real(lower::row_to_grid);
+  write(kernel, constants, rows, to_grid(product, constants, kernel.rounding), made);
+  made.arguments = {rows.first, rows.count, input, gate, constants.parameter()};
   return made;
+}
+
+// Defines and binds the output of a kernel whose tensor stays on its input's grid: `stored`, and
+// copies on other grids.
+Pipeline move(const lower::Kernel& kernel, const RowRange& rows, const ImageParam& input,
+              const Expr& stored, Pipeline made) {
+  const Constants constants(kernel, made.c);
+  made.arguments = {rows.first, rows.count, input};
+  Expr centred;
+  if (kernel.copy_count() > 0) {
+    made.arguments.emplace_back(constants.parameter());
+    centred = cast<float>(cast<int32_t>(stored) - constants.integer(lower::row_bias));
+  }
+  write(kernel, constants, rows, {stored, centred}, made);
+  return made;
+}
+
+Pipeline build_requantize(const lower::Kernel& kernel) {
+  const Pipeline made;
+  const RowRange rows;
+  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.width);
+  return move(kernel, rows, input, input(made.c, made.x, made.y), made);
 }
 
 // Bilinear, half-pixel centres: weights 1/4 and 3/4 along each axis, one rounding. The input is the
 // whole tensor, so rows count from first_row.
 Pipeline build_upsample2(const lower::Kernel& kernel) {
-  Pipeline made;
+  const Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
   const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.input_width);
@@ -65,18 +83,13 @@ Pipeline build_upsample2(const lower::Kernel& kernel) {
     return value(column, near(row)) * cast<uint16_t>(3) +
            value(column, far(row, kernel.input_height));
   };
-  made.output = Func("output");
-  made.output(c, x, y) = cast<uint8_t>((vertical(near(x)) * cast<uint16_t>(3) +
-                                        vertical(far(x, kernel.input_width)) + cast<uint16_t>(8)) >>
-                                       4);
-  bind_output(made.output.output_buffer(), kernel.output, kernel.width, rows.count);
-  made.arguments = {rows.first, rows.count, input};
-  return made;
+  const Expr sum = vertical(near(x)) * cast<uint16_t>(3) + vertical(far(x, kernel.input_width));
+  return move(kernel, rows, input, cast<uint8_t>((sum + cast<uint16_t>(8)) >> 4), made);
 }
 
 // 2x2 mean, rounded half up; windows cut by an odd border average what they have.
 Pipeline build_avg_pool2(const lower::Kernel& kernel) {
-  Pipeline made;
+  const Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
   const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.input_width);
@@ -87,14 +100,9 @@ Pipeline build_avg_pool2(const lower::Kernel& kernel) {
   const auto value = [&](const Expr& column, const Expr& at) {
     return cast<uint16_t>(input(c, column, at));
   };
-  made.output = Func("output");
-  made.output(c, x, y) =
-      cast<uint8_t>((value(2 * x, 2 * row) + value(right, 2 * row) + value(2 * x, below) +
-                     value(right, below) + cast<uint16_t>(2)) >>
-                    2);
-  bind_output(made.output.output_buffer(), kernel.output, kernel.width, rows.count);
-  made.arguments = {rows.first, rows.count, input};
-  return made;
+  const Expr sum =
+      value(2 * x, 2 * row) + value(right, 2 * row) + value(2 * x, below) + value(right, below);
+  return move(kernel, rows, input, cast<uint8_t>((sum + cast<uint16_t>(2)) >> 2), made);
 }
 
 Pipeline build(const lower::Kernel& kernel) {
@@ -111,6 +119,8 @@ Pipeline build(const lower::Kernel& kernel) {
       return build_upsample2(kernel);
     case lower::KernelKind::avg_pool2:
       return build_avg_pool2(kernel);
+    case lower::KernelKind::requantize:
+      return build_requantize(kernel);
   }
   return {};
 }

@@ -34,5 +34,6 @@ Pipeline build_global_avg_pool(const lower::Kernel& kernel);
 Pipeline build_gate(const lower::Kernel& kernel);
 Pipeline build_upsample2(const lower::Kernel& kernel);
 Pipeline build_avg_pool2(const lower::Kernel& kernel);
+Pipeline build_requantize(const lower::Kernel& kernel);
 
 }  // namespace mattec::generators

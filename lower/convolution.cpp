@@ -57,13 +57,13 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
 }
 
 Constants Lowering::convolution_constants(const Op& op, const std::vector<Segment>& segments,
-                                          int padded) const {
+                                          const Kernel& kernel) const {
   const ir::Convolution& conv = op.conv;
   const ir::Grid& output = *graph_.tensor(op.output).grid;
   const ir::Grid* residual = conv.has_residual ? &*graph_.tensor(op.residual()).grid : nullptr;
   const int residual_channels = residual ? graph_.tensor(op.residual()).channels : 0;
   const std::vector<int32_t> bias = folded_bias(conv, segments);
-  Constants constants(padded);
+  Constants constants(kernel);
   for (int o = 0; o < conv.output_channels; ++o) {
     // The matte's alpha has no residual beside the foreground's three channels.
     const bool add = o < residual_channels;
@@ -71,31 +71,36 @@ Constants Lowering::convolution_constants(const Op& op, const std::vector<Segmen
         ir::epilogue_constants(op.activation, conv.accumulator_scale[size_t(o)], output.scale_of(o),
                                add ? residual->scale_of(o) : 0.0F);
     constants.set_int(row_bias, o, bias[size_t(o)]);
-    constants.set_float(row_to_real, o, made.to_real);
+    if (!is_linear(op.activation)) constants.set_float(row_to_real, o, made.to_real);
     constants.set_float(row_to_grid, o, made.to_grid);
-    constants.set_float(row_second, o, add ? made.residual : 0.0F);
-    if (add) constants.set_int(row_copy, o, residual->zero_point_of(o));
+    if (add) {
+      constants.set_float(row_second, o, made.residual);
+      constants.set_int(row_residual, o, residual->zero_point_of(o));
+    }
     constants.set_grid(o, output, o, op.activation);
   }
   return constants;
 }
 
 void Lowering::lower_conv(const Op& op) {
-  const int output = store(op.output);
-  const int padded = plan_.storages[size_t(output)].pixel_stride;
+  // Depthwise kernels write one tensor.
+  const Outputs outputs =
+      op.conv.depthwise ? Outputs{store(op.output), {}} : make_outputs(op.output);
+  const int padded = plan_.storages[size_t(outputs.storages()[0])].pixel_stride;
   std::vector<Segment> segments;
   Step step = convolution_step(op, padded, segments);
-  const Constants constants = convolution_constants(op, segments, round_up(padded, channel_block));
-  step.operands.push_back(add_constants(constants.words().data(), constants.words().size() * 4));
+  set_layouts(outputs, step.kernel);
+  step.kernel.has_residual = op.conv.has_residual;
+  Constants constants = convolution_constants(op, segments, step.kernel);
+  set_copies(outputs.copies, *graph_.tensor(op.output).grid, constants);
+  step.operands.push_back(add_constants(constants));
   if (op.conv.has_residual) {
     const View view = views_[size_t(op.residual())];
-    step.kernel.has_residual = true;
     step.kernel.extra = layout(view, padded);
     step.operands.push_back(operand(view, 0, 0, 1));
   }
-  step.kernel.output = layout({output, 0}, padded);
-  step.operands.push_back(operand({output, 0}, 0, 0, 1));
-  finish(std::move(step), sizes_[size_t(op.output)], {output});
+  add_outputs(outputs, step);
+  finish(std::move(step), sizes_[size_t(op.output)], outputs.storages());
 }
 
 // Writes [r * h | z]; the candidate's convolution reads the first half, the update the second.
@@ -115,19 +120,19 @@ void Lowering::lower_gates(const Gru& gru) {
   const int padded = plan_.storages[size_t(output)].pixel_stride;
   std::vector<Segment> segments;
   Step step = convolution_step(op, padded, segments);
-  Constants constants = convolution_constants(op, segments, round_up(padded, channel_block));
+  set_layouts({output, {}}, step.kernel);
+  step.kernel.epilogue = Epilogue::gates;
+  Constants constants = convolution_constants(op, segments, step.kernel);
   for (int c = 0; c < gru.channels; ++c) {
     constants.set_grid(c, reset, c, ir::Activation::none);
     constants.set_float(
         row_second, c,
         ir::product_multiplier(gate.scale_of(c), state.scale_of(c), reset.scale_of(c)));
   }
-  step.operands.push_back(add_constants(constants.words().data(), constants.words().size() * 4));
+  step.operands.push_back(add_constants(constants));
   const View h = views_[size_t(gru.state)];
-  step.kernel.epilogue = Epilogue::gates;
   step.kernel.extra = layout(h, gru.channels);
   step.operands.push_back(operand(h, 0, 0, 1));
-  step.kernel.output = layout({output, 0}, padded);
   step.operands.push_back(operand({output, 0}, 0, 0, 1));
   finish(std::move(step), sizes_[size_t(op.output)], {output});
 }
@@ -136,28 +141,23 @@ void Lowering::lower_update(const Gru& gru) {
   const Op& op = graph_.ops[size_t(gru.candidate)];
   const Op& update = graph_.ops[size_t(gru.update)];
   const View h = views_[size_t(gru.state)], z = views_[size_t(update.inputs[0])];
-  const View copy = {state_copy_.at(gru.state), 0};
+  const Outputs outputs{h.storage, state_copies_.at(gru.state)};
   const ir::Grid& z_grid = *graph_.tensor(update.inputs[0]).grid;
-  const ir::Grid& h_grid = *graph_.tensor(gru.state).grid;
   const int padded = plan_.storages[size_t(h.storage)].pixel_stride;
-  const float copy_scale = 1.0F / 128;  // checked by check_supported
 
   std::vector<Segment> segments;
   Step step = convolution_step(op, padded, segments);
-  Constants constants = convolution_constants(op, segments, round_up(padded, channel_block));
-  for (int c = 0; c < gru.channels; ++c) {
-    constants.set_float(row_second, c, ir::blend_multiplier(z_grid.scale_of(c)));
-    constants.set_float(row_copy, c, ir::requantize_multiplier(h_grid.scale_of(c), copy_scale));
-  }
-  step.operands.push_back(add_constants(constants.words().data(), constants.words().size() * 4));
+  set_layouts(outputs, step.kernel);
   step.kernel.epilogue = Epilogue::blend;
+  Constants constants = convolution_constants(op, segments, step.kernel);
+  for (int c = 0; c < gru.channels; ++c)
+    constants.set_float(row_second, c, ir::blend_multiplier(z_grid.scale_of(c)));
+  set_copies(outputs.copies, *graph_.tensor(gru.state).grid, constants);
+  step.operands.push_back(add_constants(constants));
   step.kernel.extra = layout(z, padded);
   step.operands.push_back(operand(z, 0, 0, 1));
-  step.kernel.output = layout(h, padded);
-  step.operands.push_back(operand(h, 0, 0, 1));
-  step.kernel.copy = layout(copy, padded);
-  step.operands.push_back(operand(copy, 0, 0, 1));
-  finish(std::move(step), sizes_[size_t(op.output)], {copy.storage});
+  add_outputs(outputs, step);
+  finish(std::move(step), sizes_[size_t(op.output)], outputs.storages());
 }
 
 }  // namespace mattec::lower

@@ -10,8 +10,13 @@ std::string text(const Layout& layout) {
          std::to_string(layout.row_stride);
 }
 
+bool has_weights(KernelKind kind) {
+  return kind == KernelKind::conv || kind == KernelKind::depthwise;
+}
+
 const char* name_of(KernelKind kind) {
-  static const char* const names[] = {"conv", "depthwise", "pool", "gate", "upsample2", "average2"};
+  static const char* const names[] = {"conv",      "depthwise", "pool",      "gate",
+                                      "upsample2", "average2",  "requantize"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -29,9 +34,50 @@ double Kernel::macs_per_row() const {
   return double(width) * output.channels * kernel * kernel * input_channels;
 }
 
+bool is_linear(ir::Activation activation) {
+  return activation == ir::Activation::none || activation == ir::Activation::relu ||
+         activation == ir::Activation::clamp01;
+}
+
+bool has_row(const Kernel& kernel, ConstantRow row) {
+  const bool only_moves = kernel.kind == KernelKind::upsample2 ||
+                          kernel.kind == KernelKind::avg_pool2 ||
+                          kernel.kind == KernelKind::requantize;
+  switch (row) {
+    case row_bias:
+      return !only_moves || kernel.copy_count() > 0;
+    case row_to_grid:
+    case row_zero_point:
+    case row_low:
+    case row_high:
+      return !only_moves;
+    case row_to_real:
+      return has_weights(kernel.kind) && !is_linear(kernel.activation);
+    case row_second:
+      return kernel.has_residual || kernel.epilogue != Epilogue::store;
+    case row_residual:
+      return kernel.has_residual;
+    case row_first_copy:
+      break;
+  }
+  return true;
+}
+
+int row_of(const Kernel& kernel, ConstantRow row) {
+  int before = 0;
+  for (int each = 0; each < row; ++each) before += has_row(kernel, ConstantRow(each));
+  return before;
+}
+
+int row_of(const Kernel& kernel, int copy, CopyRow row) {
+  return row_of(kernel, row_first_copy) + copy * copy_rows + row;
+}
+
+int constant_rows(const Kernel& kernel) { return row_of(kernel, kernel.copy_count(), CopyRow(0)); }
+
 std::string name_of(const Kernel& kernel) {
   std::string name = name_of(kernel.kind);
-  if (kernel.kind == KernelKind::conv || kernel.kind == KernelKind::depthwise) {
+  if (has_weights(kernel.kind)) {
     const std::string extent = std::to_string(kernel.kernel);
     name += extent + "x" + extent + "s" + std::to_string(kernel.stride) + "d" +
             std::to_string(kernel.dilation) + "l" + std::to_string(kernel.lanes);
@@ -41,12 +87,12 @@ std::string name_of(const Kernel& kernel) {
   for (const Layout& input : kernel.inputs) name += "_" + text(input);
   for (const int shift : kernel.shifts) name += "s" + std::to_string(shift);
   name += "_to_" + text(kernel.output) + "_w" + std::to_string(kernel.width);
-  if (kernel.kind == KernelKind::conv || kernel.kind == KernelKind::depthwise)
-    name += std::string("_") + ir::name_of(kernel.activation);
+  if (kernel.only_copies) name += "_requantized";
+  for (const Layout& copy : kernel.copies) name += "_copy" + text(copy);
+  if (has_weights(kernel.kind)) name += std::string("_") + ir::name_of(kernel.activation);
   if (kernel.has_residual) name += "_residual" + text(kernel.extra);
   if (kernel.epilogue == Epilogue::gates) name += "_gates" + text(kernel.extra);
-  if (kernel.epilogue == Epilogue::blend)
-    name += "_blend" + text(kernel.extra) + "_" + text(kernel.copy);
+  if (kernel.epilogue == Epilogue::blend) name += "_blend" + text(kernel.extra);
   if (kernel.rounding == ir::Rounding::down) name += "_down";
   return name;
 }

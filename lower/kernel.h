@@ -16,28 +16,38 @@ struct Layout {
   int row_stride = 0;
 };
 
-enum class KernelKind { conv, depthwise, global_avg_pool, gate, upsample2, avg_pool2 };
+enum class KernelKind {
+  conv,
+  depthwise,
+  global_avg_pool,
+  gate,
+  upsample2,
+  avg_pool2,
+  requantize,  // copies alone: what no other kernel could write
+};
 
 // What happens to a convolution's value after its activation.
 enum class Epilogue {
   store,  // residual added, rounded, onto the output grid
   gates,  // GRU: channels [0, C) are r, stored as round(r * h); channels [C, 2C) are z
-  blend,  // GRU: h += z (c - h) in 16 bits, in place, and h's 8-bit copy
+  blend,  // GRU: h += z (c - h) in 16 bits, in place, and h's copies
 };
 
-// Rows of the constants buffer, [constant_rows][output channels rounded up to channel_block], each
-// entry 4 bytes. The arithmetic is ir/arithmetic.h's.
+// Rows of the constants buffer, [rows that the kernel has][output channels rounded up to
+// channel_block], each entry 4 bytes. The arithmetic is ir/arithmetic.h's.
 enum ConstantRow {
-  row_bias,        // int32, zero points of the inputs folded in
-  row_to_real,     // float
+  row_bias,        // int32: zero points of the inputs folded in; without weights: the input's
   row_to_grid,     // float
-  row_second,      // float: residual, product (gates) or blend multiplier
   row_zero_point,  // int32: of the output (gates: of r * h), less rounding_bias
   row_low,         // float: lowest grid value less the zero point
   row_high,        // float: highest grid value less the zero point
-  row_copy,        // blend: float multiplier of the 8-bit copy; residual: int32 zero point of it
-  constant_rows
+  row_to_real,     // float: activations of real values
+  row_second,      // float: residual, product (gates) or blend multiplier
+  row_residual,    // int32: the residual's zero point
+  row_first_copy,  // then copy_rows for each copy
 };
+// A copy's own multiplier and grid; the last three as row_zero_point, row_low and row_high.
+enum CopyRow { copy_multiplier, copy_zero_point, copy_low, copy_high, copy_rows };
 
 // A float of magnitude below 2^22 plus 1.5 * 2^23 has the rounded integer (to nearest even) in its
 // low bits: one addition instead of round and convert. rounding_bias is those bits at zero.
@@ -45,12 +55,14 @@ constexpr float rounding_magic = 12582912.0F;
 constexpr int32_t rounding_bias = 0x4B400000;
 
 // Buffers in argument order, after first_row and row_count:
-//   conv             inputs..., weights, constants, [residual | h | z], output | h, copy
-//   depthwise        input, weights, constants, output
-//   global_avg_pool  input, constants, output
-//   gate             input, gate, constants, output
-//   upsample2        input, output
-//   avg_pool2        input, output
+//   conv             inputs..., weights, constants, [residual | h | z], outputs
+//   depthwise        input, weights, constants, outputs
+//   global_avg_pool  input, constants, outputs
+//   gate             input, gate, constants, outputs
+//   upsample2        input, [constants], outputs
+//   avg_pool2        input, [constants], outputs
+//   requantize       input, constants, outputs
+// Outputs are the tensor itself, unless `only_copies`, then its copies; blend's is h.
 // Inputs of conv and depthwise start at the halo's first pixel that the kernel reads.
 struct Kernel {
   KernelKind kind = KernelKind::conv;
@@ -58,7 +70,9 @@ struct Kernel {
   int input_width = 0;   // upsample2, avg_pool2, global_avg_pool
   int input_height = 0;  // same
   std::vector<Layout> inputs;
-  Layout output;  // of blend: h
+  Layout output;               // the first tensor written
+  std::vector<Layout> copies;  // further ones
+  bool only_copies = false;    // `output` is a copy, too
   int kernel = 1, stride = 1, dilation = 1;
   int lanes = 4;  // channels that one dot-product instruction sums: groups of packed weights
   // Per segment: the accumulator is shifted left by this after the segment was added. With any
@@ -66,14 +80,23 @@ struct Kernel {
   std::vector<int> shifts;
   bool has_residual = false;
   Layout extra;  // residual, or h of gates, or z of blend
-  Layout copy;   // 8-bit copy of blend
   Epilogue epilogue = Epilogue::store;
   ir::Activation activation = ir::Activation::none;
   ir::Rounding rounding = ir::Rounding::nearest_even;
 
   bool any_shift() const;
+  int copy_count() const { return static_cast<int>(copies.size()) + (only_copies ? 1 : 0); }
   double macs_per_row() const;
 };
+
+// none, relu and clamp01: the accumulator goes to the grid with one multiplication.
+bool is_linear(ir::Activation activation);
+
+// Rows of the kernel's constants (0: it takes none), and where a row or a copy's row is among them.
+bool has_row(const Kernel& kernel, ConstantRow row);
+int constant_rows(const Kernel& kernel);
+int row_of(const Kernel& kernel, ConstantRow row);
+int row_of(const Kernel& kernel, int copy, CopyRow row);
 
 // Unique and readable, a C identifier: equal kernels have equal names.
 std::string name_of(const Kernel& kernel);

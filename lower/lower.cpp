@@ -47,10 +47,6 @@ Lowering::Lowering(const ir::Graph& graph, ir::Size frame, const Options& option
 void Lowering::check_supported() const {
   for (const Op& op : graph_.ops) {
     const ir::Tensor& made = graph_.tensor(op.output);
-    if ((made.grid->bits == 4 || (op.kind == OpKind::conv && op.conv.weight_bits == 4)))
-      throw Error(graph_.name + ": " + op.name +
-                  " is quantized to 4 bits; compile knows 8-bit kernels "
-                  "only so far: quantize with --bits w8a8");
     if (op.kind == OpKind::conv && !op.conv.pad_value.empty() &&
         (op.segment_count() != 1 || op.inputs[0] != graph_.frame))
       throw Error(graph_.name + ": " + op.name +
@@ -59,8 +55,10 @@ void Lowering::check_supported() const {
                            op.kind == OpKind::global_avg_pool;
     if (resamples && graph_.tensor(op.inputs[0]).grid->is_signed)
       throw Error(graph_.name + ": " + op.name + " reads a state in 16 bits; no kernel does");
-    if (op.kind == OpKind::requantize && !(*made.grid == ir::Grid{8, false, {1.0F / 128}, {128}}))
-      throw Error(graph_.name + ": " + op.name + " is not the 8-bit copy of a state");
+    const bool is_state = op.kind == OpKind::blend || op.kind == OpKind::slice;
+    if (made.grid->is_signed && !is_state)
+      throw Error(graph_.name + ": " + op.name +
+                  " makes 16 bits; only states have a kernel for it");
   }
 }
 
@@ -105,9 +103,14 @@ void Lowering::lower_op(int index) {
       return lower_pool(op);
     case OpKind::mul:
       return lower_gate(op);
+    case OpKind::requantize:
+      if (graph_.tensor(op.inputs[0]).grid->is_signed)
+        throw Error(graph_.name + ": " + op.name +
+                    " is a state's third grid; kernels write two copies of a state");
+      return lower_move(index);
     case OpKind::upsample2:
     case OpKind::avg_pool2:
-      return lower_resample(op);
+      return lower_move(index);
     default:
       throw Error(graph_.name + ": no kernel computes " + op.name + " (" + ir::name_of(op.kind) +
                   ")");
@@ -126,13 +129,6 @@ void Lowering::lower_pool(const Op& op) {
     throw Error(graph_.name + ": the sum of " + op.name + " can leave 32 bits at " +
                 std::to_string(size.width) + "x" + std::to_string(size.height) +
                 " pixels; compile for a smaller size");
-  Constants constants(round_up(padded, channel_block));
-  for (int c = 0; c < graph_.tensor(op.output).channels; ++c) {
-    constants.set_int(row_bias, c, -count * from.zero_point_of(c));
-    constants.set_float(row_to_grid, c,
-                        ir::pool_multiplier(from.scale_of(c), to.scale_of(c), count));
-    constants.set_grid(c, to, c, ir::Activation::none);
-  }
   Step step;
   step.name = op.name;
   step.kernel.kind = KernelKind::global_avg_pool;
@@ -140,8 +136,14 @@ void Lowering::lower_pool(const Op& op) {
   step.kernel.input_height = size.height;
   step.kernel.inputs = {layout(input, padded)};
   step.kernel.output = layout({output, 0}, padded);
-  step.operands = {operand(input, 0, 0, 0),
-                   add_constants(constants.words().data(), constants.words().size() * 4),
+  Constants constants(step.kernel);
+  for (int c = 0; c < graph_.tensor(op.output).channels; ++c) {
+    constants.set_int(row_bias, c, -count * from.zero_point_of(c));
+    constants.set_float(row_to_grid, c,
+                        ir::pool_multiplier(from.scale_of(c), to.scale_of(c), count));
+    constants.set_grid(c, to, c, ir::Activation::none);
+  }
+  step.operands = {operand(input, 0, 0, 0), add_constants(constants),
                    operand({output, 0}, 0, 0, 1)};
   finish(std::move(step), {1, 1}, {output});
 }
@@ -157,7 +159,12 @@ void Lowering::lower_gate(const Op& op) {
                 "; only products with a gate of one pixel have one");
   const int output = store(op.output);
   const int padded = plan_.storages[size_t(output)].pixel_stride;
-  Constants constants(round_up(padded, channel_block));
+  Step step;
+  step.name = op.name;
+  step.kernel.kind = KernelKind::gate;
+  step.kernel.inputs = {layout(x, padded), layout(g, padded)};
+  step.kernel.output = layout({output, 0}, padded);
+  Constants constants(step.kernel);
   for (int c = 0; c < channels; ++c) {
     if (gate.zero_point_of(c) != 0)
       throw Error(graph_.name + ": " + op.name + ": a gate must have zero point 0");
@@ -166,32 +173,50 @@ void Lowering::lower_gate(const Op& op) {
                         ir::product_multiplier(from.scale_of(c), gate.scale_of(c), to.scale_of(c)));
     constants.set_grid(c, to, c, ir::Activation::none);
   }
-  Step step;
-  step.name = op.name;
-  step.kernel.kind = KernelKind::gate;
-  step.kernel.inputs = {layout(x, padded), layout(g, padded)};
-  step.kernel.output = layout({output, 0}, padded);
-  step.operands = {operand(x, 0, 0, 1), operand(g, 0, 0, 0),
-                   add_constants(constants.words().data(), constants.words().size() * 4),
+  step.operands = {operand(x, 0, 0, 1), operand(g, 0, 0, 0), add_constants(constants),
                    operand({output, 0}, 0, 0, 1)};
   finish(std::move(step), sizes_[size_t(op.output)], {output});
 }
 
-void Lowering::lower_resample(const Op& op) {
+// Operations that move integers: upsampling, averaging, and copies that no other kernel writes.
+void Lowering::lower_move(int index) {
+  const Op& op = graph_.ops[size_t(index)];
+  const bool is_copy = op.kind == OpKind::requantize;
   const View input = views_[size_t(op.inputs[0])];
   const ir::Size size = sizes_[size_t(op.inputs[0])];
-  const int output = store(op.output);
+  Outputs outputs;
+  if (is_copy)
+    outputs.copies = {{{{index, 0}}, store(op.output)}};
+  else
+    outputs = make_outputs(op.output);
   // Padding channels too; behind a slice they hold what comes next, which nobody reads.
-  const int channels = plan_.storages[size_t(output)].pixel_stride;
+  const int channels = plan_.storages[size_t(outputs.storages()[0])].pixel_stride;
   Step step;
   step.name = op.name;
-  step.kernel.kind = op.kind == OpKind::upsample2 ? KernelKind::upsample2 : KernelKind::avg_pool2;
-  step.kernel.input_width = size.width;
-  step.kernel.input_height = size.height;
+  step.kernel.kind = is_copy                        ? KernelKind::requantize
+                     : op.kind == OpKind::upsample2 ? KernelKind::upsample2
+                                                    : KernelKind::avg_pool2;
+  if (!is_copy) {
+    step.kernel.input_width = size.width;
+    step.kernel.input_height = size.height;
+  }
   step.kernel.inputs = {layout(input, channels)};
-  step.kernel.output = layout({output, 0}, channels);
-  step.operands = {operand(input, 0, 0, 0), operand({output, 0}, 0, 0, 1)};
-  finish(std::move(step), sizes_[size_t(op.output)], {output});
+  set_layouts(outputs, step.kernel);
+  step.operands = {operand(input, 0, 0, is_copy ? 1 : 0)};
+  if (!outputs.copies.empty()) {
+    const ir::Grid& from = *graph_.tensor(op.inputs[0]).grid;
+    Constants constants(step.kernel);
+    for (int c = 0; c < graph_.tensor(op.output).channels; ++c)
+      constants.set_int(row_bias, c, from.zero_point_of(c));
+    set_copies(outputs.copies, from, constants);
+    step.operands.push_back(add_constants(constants));
+  }
+  add_outputs(outputs, step);
+  finish(std::move(step), sizes_[size_t(op.output)], outputs.storages());
+}
+
+Operand Lowering::add_constants(const Constants& constants) {
+  return add_constants(constants.words().data(), constants.words().size() * sizeof(int32_t));
 }
 
 Operand Lowering::add_constants(const void* data, size_t bytes) {

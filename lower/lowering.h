@@ -17,6 +17,24 @@ struct View {
   int first_channel = 0;
 };
 
+// A storage with a tensor's integers on other grids, written by the tensor's own kernel: what
+// `requantize` of it, or of slices of it, makes. Channels that nobody asked for hold 0.
+struct Copy {
+  struct Part {
+    int op = -1;            // index of the requantize
+    int first_channel = 0;  // of the tensor
+  };
+  std::vector<Part> parts;
+  int storage = -1;
+};
+
+// What a kernel writes for one tensor.
+struct Outputs {
+  int whole = -1;  // storage of the tensor itself; -1: only copies are read
+  std::vector<Copy> copies;
+  std::vector<int> storages() const;  // in the order of the kernel's arguments
+};
+
 class Lowering {
  public:
   Lowering(const ir::Graph& graph, ir::Size frame, const Options& options);
@@ -35,6 +53,18 @@ class Lowering {
   int frame_copy(const ir::Op& reader) const;
   const Storage& read(int storage);  // extends its lifetime to the current step
 
+  // --- copies.cpp: tensors on several grids ---
+  // Stores up to two copies of a tensor that has these names (a state has two).
+  std::vector<Copy> make_copies(const std::vector<ir::TensorId>& names);
+  void find_parts(ir::TensorId id, int first_channel, std::vector<Copy::Part>& parts) const;
+  bool fits(const Copy& copy, const Copy::Part& part) const;
+  void store_copy(ir::TensorId id, Copy& copy);
+  bool is_read(ir::TensorId id) const;  // by more than what `fused_` operations make of it
+  Outputs make_outputs(ir::TensorId id);
+  void set_layouts(const Outputs& outputs, Kernel& kernel) const;
+  void set_copies(const std::vector<Copy>& copies, const ir::Grid& from, Constants& to) const;
+  void add_outputs(const Outputs& outputs, Step& step) const;  // operands
+
   // --- lower.cpp: one step per kernel ---
   void lower_op(int index);
   void lower_conv(const ir::Op& op);
@@ -42,7 +72,7 @@ class Lowering {
   void lower_update(const Gru& gru);
   void lower_pool(const ir::Op& op);
   void lower_gate(const ir::Op& op);
-  void lower_resample(const ir::Op& op);
+  void lower_move(int index);
   void check_supported() const;
 
   // --- parts of a convolution's step ---
@@ -51,8 +81,9 @@ class Lowering {
   Step convolution_step(const ir::Op& op, int padded, std::vector<Segment>& segments);
   // Bias, multipliers and output grid of its channels.
   Constants convolution_constants(const ir::Op& op, const std::vector<Segment>& segments,
-                                  int padded) const;
+                                  const Kernel& kernel) const;
   Operand add_constants(const void* data, size_t bytes);
+  Operand add_constants(const Constants& constants);
   Operand operand(const View& view, int row, int column,
                   int rows_per_row) const;  // input rows per output row
   Layout layout(const View& view, int channels) const;
@@ -66,7 +97,7 @@ class Lowering {
   std::map<int, const Gru*> gates_of_, update_of_;  // by operation index
   std::vector<bool> fused_;                         // operations that another one's kernel computes
   std::vector<View> views_;                         // by tensor
-  std::map<ir::TensorId, int> state_copy_;          // state input or output -> 8-bit storage
+  std::map<ir::TensorId, std::vector<Copy>> state_copies_;  // by state input
   std::map<std::vector<uint8_t>, int> frame_copies_;
   Plan plan_;
 };

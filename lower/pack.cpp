@@ -62,18 +62,33 @@ std::vector<int32_t> folded_bias(const ir::Convolution& conv,
   return bias;
 }
 
-Constants::Constants(int padded) : padded_(padded), words_(size_t(padded) * constant_rows, 0) {
-  for (int c = 0; c < padded; ++c) set_int(row_zero_point, c, -rounding_bias);
+Constants::Constants(const Kernel& kernel)
+    : kernel_(kernel),
+      padded_(round_up(kernel.output.channels, channel_block)),
+      words_(size_t(padded_) * constant_rows(kernel), 0) {
+  for (int c = 0; c < padded_; ++c) {
+    if (has_row(kernel, row_zero_point)) set_int(row_zero_point, c, -rounding_bias);
+    for (int copy = 0; copy < kernel.copy_count(); ++copy)
+      set(row_of(kernel, copy, copy_zero_point), c, -rounding_bias);
+  }
 }
 
-void Constants::set_int(ConstantRow row, int channel, int32_t value) {
+void Constants::set(int row, int channel, int32_t value) {
   words_[size_t(row) * padded_ + channel] = value;
 }
 
-void Constants::set_float(ConstantRow row, int channel, float value) {
+void Constants::set(int row, int channel, float value) {
   int32_t bits = 0;
   std::memcpy(&bits, &value, sizeof bits);
-  set_int(row, channel, bits);
+  set(row, channel, bits);
+}
+
+void Constants::set_int(ConstantRow row, int channel, int32_t value) {
+  set(row_of(kernel_, row), channel, value);
+}
+
+void Constants::set_float(ConstantRow row, int channel, float value) {
+  set(row_of(kernel_, row), channel, value);
 }
 
 void Constants::set_grid(int channel, const ir::Grid& grid, int grid_channel,
@@ -83,6 +98,16 @@ void Constants::set_grid(int channel, const ir::Grid& grid, int grid_channel,
   set_int(row_zero_point, channel, zero - rounding_bias);
   set_float(row_low, channel, static_cast<float>(bounds.lowest - zero));
   set_float(row_high, channel, static_cast<float>(bounds.highest - zero));
+}
+
+void Constants::set_copy(int copy, int channel, float scale, const ir::Grid& grid,
+                         int grid_channel) {
+  const int32_t zero = grid.zero_point_of(grid_channel);
+  const float multiplier = ir::requantize_multiplier(scale, grid.scale_of(grid_channel));
+  set(row_of(kernel_, copy, copy_multiplier), channel, multiplier);
+  set(row_of(kernel_, copy, copy_zero_point), channel, zero - rounding_bias);
+  set(row_of(kernel_, copy, copy_low), channel, static_cast<float>(grid.lowest() - zero));
+  set(row_of(kernel_, copy, copy_high), channel, static_cast<float>(grid.highest() - zero));
 }
 
 }  // namespace mattec::lower

@@ -28,17 +28,25 @@ std::vector<int8_t> pack_depthwise(const ir::Convolution& conv, int padded_outpu
 // Bias with the zero points of the inputs folded in: the kernel multiplies raw integers.
 std::vector<int32_t> folded_bias(const ir::Convolution& conv, const std::vector<Segment>& segments);
 
-// The rows of ConstantRow, each `padded` entries of 4 bytes; padding gives output 0.
+// The kernel's rows of ConstantRow and CopyRow, each of its output channels rounded up to
+// channel_block, entries of 4 bytes; padding gives output 0.
 class Constants {
  public:
-  explicit Constants(int padded);
+  explicit Constants(const Kernel& kernel);
   void set_int(ConstantRow row, int channel, int32_t value);
   void set_float(ConstantRow row, int channel, float value);
   // row_zero_point, row_low and row_high from a grid and an activation.
   void set_grid(int channel, const ir::Grid& grid, int grid_channel, ir::Activation activation);
+  // The rows of a copy: of a tensor whose channel has this scale, on channel `grid_channel` of
+  // `grid`.
+  void set_copy(int copy, int channel, float scale, const ir::Grid& grid, int grid_channel);
   const std::vector<int32_t>& words() const { return words_; }
 
  private:
+  void set(int row, int channel, int32_t value);
+  void set(int row, int channel, float value);
+
+  Kernel kernel_;
   int padded_;
   std::vector<int32_t> words_;
 };

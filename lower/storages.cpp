@@ -107,7 +107,7 @@ int Lowering::frame_copy(const Op& reader) const {
   return frame_copies_.at(frame_pattern(grid, reader.conv.pad_value));
 }
 
-// A state is stored in 16 bits, and in 8 for the convolutions and upsampling that read it.
+// A state is stored in 16 bits, and in 8 or 4 for the convolutions and upsampling that read it.
 void Lowering::make_states() {
   for (const ir::State& state : graph_.states) {
     const int channels = graph_.tensor(state.input).channels;
@@ -116,24 +116,11 @@ void Lowering::make_states() {
     views_[size_t(state.input)] = views_[size_t(state.output)] = {wide, 0};
     plan_.states.push_back(wide);
 
-    const ir::Grid* grid = nullptr;
-    std::vector<TensorId> copies;
-    int halo = 0;
-    for (const TensorId id : {state.input, state.output})
-      for (const int reader : graph_.consumers(id)) {
-        const Op& op = graph_.ops[size_t(reader)];
-        if (op.kind != OpKind::requantize) continue;
-        grid = &*graph_.tensor(op.output).grid;
-        halo = std::max(halo, halo_of(op.output));
-        copies.push_back(op.output);
-        fused_[size_t(reader)] = true;
-      }
-    if (!grid) throw Error(graph_.name + ": state " + state.name + " has no 8-bit copy");
-    const int copy = make_storage(graph_.tensor(copies.back()).name, state.input, channels, 1, halo,
-                                  pattern_of(*grid, channels));
-    for (const TensorId id : copies) views_[size_t(id)] = {copy, 0};
-    state_copy_[state.input] = copy;
-    plan_.states.push_back(copy);
+    const std::vector<Copy> copies = make_copies({state.input, state.output});
+    if (copies.empty())
+      throw Error(graph_.name + ": state " + state.name + " has no copy in 8 or 4 bits");
+    for (const Copy& copy : copies) plan_.states.push_back(copy.storage);
+    state_copies_[state.input] = copies;
   }
 }
 

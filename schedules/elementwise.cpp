@@ -61,7 +61,8 @@ void schedule_elementwise(const lower::Kernel& kernel, const Machine& machine,
         .unroll(r.x, std::min(4, kernel.input_width));
     return;
   }
-  const bool widen16 = kernel.kind != lower::KernelKind::gate;
+  const bool widen16 =
+      kernel.kind == lower::KernelKind::upsample2 || kernel.kind == lower::KernelKind::avg_pool2;
   const int lanes = lanes_for(channels, machine.vector_bytes / (widen16 ? 2 : 4));
   const int pixels = std::min(kernel.width, kernel.kind == lower::KernelKind::upsample2 ? 4 : 2);
   p.output.split(p.x, xo, xi, pixels, tail(kernel.width, pixels))

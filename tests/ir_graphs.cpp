@@ -14,6 +14,7 @@ using ir::TensorId;
 Grid unit_grid() { return {8, false, {1.0F / 255.0F}, {0}}; }
 Grid state_grid() { return {16, true, {1.0F / 32768}, {0}}; }
 Grid candidate_grid() { return {8, false, {1.0F / 128}, {128}}; }
+Grid narrow_grid() { return {4, false, {1.0F / 8}, {8}}; }
 
 GraphMaker::GraphMaker(uint32_t seed) : random_(seed) {
   graph.name = "random";
@@ -152,7 +153,11 @@ TensorId GraphMaker::recurrent(TensorId x, TensorId state) {
   shape.padding = 1;
   shape.output_channels = 2 * channels;
   shape.activation = Activation::sigmoid;
-  const TensorId copy = op(OpKind::requantize, {state}, candidate_grid());
+  const auto copy_grid = [&] {
+    return only_8_bits || uniform(0, 1) == 0 ? candidate_grid() : narrow_grid();
+  };
+  const Grid convolved = copy_grid();
+  const TensorId copy = op(OpKind::requantize, {state}, convolved);
   const TensorId gates = conv_to({x, copy}, shape, unit_grid());
   const TensorId r = slice(gates, 0, channels), z = slice(gates, channels, channels);
   const TensorId reset = op(OpKind::mul, {state, r}, grid(channels, false));
@@ -162,7 +167,7 @@ TensorId GraphMaker::recurrent(TensorId x, TensorId state) {
   const TensorId updated = op(OpKind::blend, {z, state, c}, state_grid());
   for (ir::State& each : graph.states)
     if (each.input == state) each.output = updated;
-  return op(OpKind::requantize, {updated}, candidate_grid());
+  return op(OpKind::requantize, {updated}, copy_grid());
 }
 
 void GraphMaker::outputs(TensorId x) {

@@ -42,7 +42,8 @@ class GraphMaker {
   ir::TensorId slice(ir::TensorId input, int first_channel, int channels);
   ir::TensorId state(int channels);
   // The gated update of a recurrent state: reads x and the state, closes the loop. Returns the new
-  // state's 8-bit copy.
+  // state's copy. Unless `only_8_bits`, the state may have a 4-bit copy, an 8-bit one, or both: one
+  // for the convolutions, the other one to return.
   ir::TensorId recurrent(ir::TensorId x, ir::TensorId state);
   // fgr (frame added as residual) and pha, rounded down, from a tensor of the frame's size.
   void outputs(ir::TensorId x);
@@ -64,6 +65,7 @@ class GraphMaker {
 ir::Grid unit_grid();       // u8, scale 1/255, zero point 0
 ir::Grid state_grid();      // s16, scale 2^-15
 ir::Grid candidate_grid();  // u8, scale 2^-7, zero point 128
+ir::Grid narrow_grid();     // u4, scale 2^-3, zero point 8: a state's 4-bit copy
 
 // Encoder, squeeze-and-excitation, skip connections, recurrent state, decoder: a small RVM.
 ir::Graph random_graph(uint32_t seed);

@@ -23,7 +23,6 @@ const std::vector<Activation> any = {
 class Builder {
  public:
   Builder(uint32_t seed, int most_channels) : make_(seed), most_channels_(most_channels) {
-    make_.only_8_bits = true;
     make_.largest_shift = 6;
   }
 
@@ -126,12 +125,32 @@ class Builder {
     return make_.recurrent(x, make_.state(std::min(channels(), 40)));
   }
 
+  ir::Grid copy_grid(int channels) {
+    ir::Grid grid = make_.grid(channels, make_.uniform(0, 2) == 0);
+    const float factor = make_.pick<float>({1, 1, 1, 1, 1e-6F, 1e6F});
+    for (float& scale : grid.scale) scale *= factor;
+    return grid;
+  }
+
+  // `x` on other grids, whole and in parts, up to four times; together with copies of the same
+  // channels on the same grid.
+  void copy(TensorId x, std::vector<TensorId>& pool) {
+    const ir::Grid grid = copy_grid(make_.channels_of(x));
+    const int count = make_.uniform(1, 3);
+    for (int i = 0; i < count; ++i) {
+      const TensorId from = make_.uniform(0, 1) == 0 ? x : sliced(x);
+      pool.push_back(make_.op(OpKind::requantize, {from}, copy_grid(make_.channels_of(from))));
+      if (i == 0) pool.push_back(make_.op(OpKind::requantize, {x}, grid));
+      if (i == 1) pool.push_back(make_.op(OpKind::requantize, {x}, grid));
+    }
+  }
+
   // Adds `count` tensors made from some that are there, all of one size.
   void grow(std::vector<TensorId>& pool, int count) {
     for (int i = 0; i < count; ++i) {
       TensorId second = ir::no_tensor;
       const TensorId x = i % 2 == 0 ? pool.back() : make_.pick(pool);
-      switch (make_.uniform(0, 5)) {
+      switch (make_.uniform(0, 8)) {
         case 0:
           second = make_.pick(pool);
           pool.push_back(dense({x, second, make_.pick(pool)}));
@@ -146,7 +165,17 @@ class Builder {
         case 3:
           pool.push_back(excited(make_.uniform(0, 1) == 0 ? x : sliced(x)));
           break;
-        case 4:
+        case 4:  // only copies of it are read
+          copy(make_.uniform(0, 1) == 0 ? dense({x}) : with_residual({x}, make_.pick(pool)), pool);
+          break;
+        case 5:
+          copy(x, pool);
+          break;
+        case 6:
+          second = same_grid(OpKind::avg_pool2, {sliced(x)});
+          copy(same_grid(OpKind::upsample2, {second, pool[0]}), pool);
+          break;
+        case 7:
           pool.push_back(
               same_grid(OpKind::upsample2, {same_grid(OpKind::avg_pool2, {sliced(x)}), pool[0]}));
           break;
@@ -203,10 +232,11 @@ int64_t room_for_bias(const ir::Graph& graph, const ir::Op& op, int output_chann
     const int64_t factor = int64_t{1} << conv.segment_shift[static_cast<size_t>(s)];
     for (int c = 0; c < (conv.depthwise ? 1 : segment.channels); ++c) {
       const int64_t zero = segment.grid->zero_point_of(conv.depthwise ? output_channel : c);
+      const int64_t high = segment.grid->highest();
       for (size_t k = 0; k < taps; ++k) {
         const int64_t weight = int64_t{conv.quantized_weight[at++]} * factor;
-        centred += std::abs(weight) * std::max(zero, 255 - zero);
-        raw += std::abs(weight) * 255;
+        centred += std::abs(weight) * std::max(zero, high - zero);
+        raw += std::abs(weight) * high;
         folded += weight * zero;
       }
     }
@@ -232,18 +262,28 @@ void make_extreme(ir::Graph& graph, uint32_t seed) {
     if (op.kind != OpKind::conv) continue;
     ir::Convolution& conv = op.conv;
     const ir::Grid& out = *graph.tensor(op.output).grid;
+    const auto highest_weight = static_cast<int8_t>((1 << (conv.weight_bits - 1)) - 1);
+    // Every pixel at the upper end of the grid: with the lowest weights of the convolutions that
+    // read it, the largest sums that 16 bits must hold.
+    const bool saturated = random.uniform(0, 3) == 0;
     for (int o = 0; o < conv.output_channels; ++o) {
       const auto at = static_cast<size_t>(o);
       const int sign = random.uniform(0, 1) == 0 ? 1 : -1;
+      if (saturated) {
+        set_weights(conv, o, 0);
+        conv.quantized_bias[at] = 1;
+        conv.accumulator_scale[at] = out.scale_of(o) * 0x1p59F;
+        continue;
+      }
       switch (random.uniform(0, 9)) {
         case 0:
           set_weights(conv, o, 0);
           break;
         case 1:
-          set_weights(conv, o, -128);
+          set_weights(conv, o, static_cast<int8_t>(-highest_weight - 1));
           break;
         case 2:
-          set_weights(conv, o, 127);
+          set_weights(conv, o, highest_weight);
           break;
         case 3:
           conv.accumulator_scale[at] = 1e-27F;

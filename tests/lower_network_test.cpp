@@ -136,20 +136,6 @@ TEST(LowerErrors, UnsoundGraph) {
   EXPECT_NE(error_of(graph).find("operation conv."), std::string::npos);
 }
 
-TEST(LowerErrors, FourBitWeights) {
-  Network network;
-  ir::Graph graph = network.finish();
-  graph.ops[0].conv.weight_bits = 4;
-  for (int8_t& weight : graph.ops[0].conv.quantized_weight) weight /= 16;
-  EXPECT_ERROR(graph, "quantized to 4 bits");
-}
-
-TEST(LowerErrors, FourBitActivations) {
-  Network network;
-  network.make.graph.tensor(network.x).grid = ir::Grid{4, false, {0.1F}, {3}};
-  EXPECT_ERROR(network.finish(), "quantized to 4 bits");
-}
-
 TEST(LowerErrors, MissingOutput) {
   Network network;
   ir::Graph graph = network.finish();
@@ -227,13 +213,22 @@ TEST(LowerErrors, StateWithoutCopy) {
   const TensorId candidate = make.conv_to({network.x, reset}, shape, test::candidate_grid());
   make.graph.states[1].output =
       make.op(OpKind::blend, {make.slice(gates, 2, 2), h, candidate}, test::state_grid());
-  EXPECT_ERROR(network.finish(), "has no 8-bit copy");
+  EXPECT_ERROR(network.finish(), "has no copy in 8 or 4 bits");
 }
 
-TEST(LowerErrors, CopyOnAnotherGrid) {
+TEST(LowerErrors, ThirdCopyOfAState) {
   Network network;
-  network.make.graph.tensor(network.copy).grid->scale = {1.0F / 64};
-  EXPECT_ERROR(network.finish(), "is not the 8-bit copy of a state");
+  const TensorId updated = network.make.graph.states[0].output;
+  TensorId third = network.make.op(OpKind::requantize, {updated}, test::narrow_grid());
+  third = network.make.op(OpKind::requantize, {updated}, ir::Grid{8, false, {1.0F / 64}, {128}});
+  network.x = network.conv({third}, 1, 8);
+  EXPECT_ERROR(network.finish(), "is a state's third grid; kernels write two copies of a state");
+}
+
+TEST(LowerErrors, CopyIn16Bits) {
+  Network network;
+  network.make.op(OpKind::requantize, {network.x}, test::state_grid());
+  EXPECT_ERROR(network.finish(), "makes 16 bits; only states have a kernel for it");
 }
 
 TEST(LowerErrors, PadValuesInsideTheNetwork) {

@@ -124,36 +124,83 @@ TEST(Pack, FoldedBiasOfADepthwiseConvolutionTakesItsOwnChannel) {
   }
 }
 
-float float_at(const Constants& constants, ConstantRow row, int padded, int channel) {
+Kernel kernel_with_copy() {
+  Kernel kernel;
+  kernel.output.channels = 13;
+  kernel.copies.resize(1);
+  return kernel;
+}
+
+float as_float(int32_t word) {
   float value = 0;
-  std::memcpy(&value, &constants.words()[size_t(row * padded + channel)], sizeof value);
+  std::memcpy(&value, &word, sizeof value);
   return value;
+}
+
+int32_t word(const Constants& constants, int row, int channel) {
+  return constants.words()[size_t(row * 16 + channel)];
 }
 
 // Scales around 1 / (n + 1/2), where 1 lies between two integers: the bound must be rounded as the
 // interpreter rounds it.
 TEST(Pack, BoundsAreTheInterpreters) {
+  const Kernel kernel = kernel_with_copy();
   for (int n = 0; n < 260; ++n)
     for (const ir::Activation activation :
          {ir::Activation::none, ir::Activation::relu, ir::Activation::clamp01}) {
       const ir::Grid grid = {8, false, {static_cast<float>(1.0 / (n + 0.5))}, {n % 7}};
-      Constants constants(16);
+      Constants constants(kernel);
       constants.set_grid(3, grid, 0, activation);
       const ir::Bounds bounds = ir::epilogue_bounds(activation, grid, 0);
-      EXPECT_EQ(float_at(constants, row_low, 16, 3), static_cast<float>(bounds.lowest - n % 7));
-      EXPECT_EQ(float_at(constants, row_high, 16, 3), static_cast<float>(bounds.highest - n % 7))
+      EXPECT_EQ(as_float(word(constants, row_of(kernel, row_low), 3)), bounds.lowest - n % 7);
+      EXPECT_EQ(as_float(word(constants, row_of(kernel, row_high), 3)), bounds.highest - n % 7)
           << "scale 1 / " << n + 0.5;
-      EXPECT_EQ(constants.words()[size_t(row_zero_point * 16 + 3)], n % 7 - rounding_bias);
+      EXPECT_EQ(word(constants, row_of(kernel, row_zero_point), 3), n % 7 - rounding_bias);
     }
 }
 
+TEST(Pack, CopiesHaveTheirOwnGrid) {
+  const Kernel kernel = kernel_with_copy();
+  Constants constants(kernel);
+  constants.set_copy(0, 4, 0.5F, {4, false, {1.0F, 0.25F}, {9, 3}}, 1);
+  EXPECT_EQ(as_float(word(constants, row_of(kernel, 0, copy_multiplier), 4)), 2.0F);
+  EXPECT_EQ(as_float(word(constants, row_of(kernel, 0, copy_low), 4)), -3.0F);
+  EXPECT_EQ(as_float(word(constants, row_of(kernel, 0, copy_high), 4)), 12.0F);
+  EXPECT_EQ(word(constants, row_of(kernel, 0, copy_zero_point), 4), 3 - rounding_bias);
+}
+
 TEST(Pack, PaddingChannelsGiveZero) {
-  const Constants constants(16);
+  const Kernel kernel = kernel_with_copy();
+  const Constants constants(kernel);
   for (int c = 0; c < 16; ++c) {
-    EXPECT_EQ(float_at(constants, row_low, 16, c), 0.0F);
-    EXPECT_EQ(float_at(constants, row_high, 16, c), 0.0F);
-    EXPECT_EQ(constants.words()[size_t(row_zero_point * 16 + c)], -rounding_bias);
+    EXPECT_EQ(word(constants, row_of(kernel, row_low), c), 0);
+    EXPECT_EQ(word(constants, row_of(kernel, row_high), c), 0);
+    EXPECT_EQ(word(constants, row_of(kernel, row_zero_point), c), -rounding_bias);
+    EXPECT_EQ(word(constants, row_of(kernel, 0, copy_low), c), 0);
+    EXPECT_EQ(word(constants, row_of(kernel, 0, copy_high), c), 0);
+    EXPECT_EQ(word(constants, row_of(kernel, 0, copy_zero_point), c), -rounding_bias);
   }
+}
+
+// A kernel has the rows that it reads and no others: no two share a place.
+TEST(Pack, RowsAreThoseThatTheKernelReads) {
+  Kernel kernel;
+  kernel.activation = ir::Activation::relu;
+  EXPECT_EQ(constant_rows(kernel), 5);
+  kernel.activation = ir::Activation::tanh;
+  EXPECT_EQ(constant_rows(kernel), 6);
+  kernel.epilogue = Epilogue::blend;
+  kernel.copies.resize(2);
+  EXPECT_EQ(constant_rows(kernel), 7 + 2 * copy_rows);
+  EXPECT_EQ(row_of(kernel, row_to_real), 5);
+  EXPECT_EQ(row_of(kernel, row_second), 6);
+  EXPECT_EQ(row_of(kernel, 0, copy_multiplier), 7);
+  EXPECT_EQ(row_of(kernel, 1, copy_multiplier), 7 + copy_rows);
+  Kernel average;
+  average.kind = KernelKind::avg_pool2;
+  EXPECT_EQ(constant_rows(average), 0);
+  average.only_copies = true;
+  EXPECT_EQ(constant_rows(average), 1 + copy_rows);
 }
 
 }  // namespace
