@@ -262,7 +262,7 @@ torch::jit::Module load(const ZipArchive& archive) {
 
 }  // namespace
 
-ir::Graph read_torchscript(const ZipArchive& archive) {
+ir::Graph read_torchscript(const ZipArchive& archive, bool fold) {
   const torch::NoGradGuard no_grad;
   ir::Graph graph;
   try {
@@ -270,7 +270,7 @@ ir::Graph read_torchscript(const ZipArchive& archive) {
     if (!module.find_method("forward"))
       throw Error(std::string("is no matting network: it has no forward()") + expected);
     graph = Importer(module).import();
-    fold_constants(graph);
+    if (fold) fold_constants(graph);
     graph = canonical(graph);
     graph.name = name_of(graph, archive.path());
   } catch (const Error& error) {
