@@ -105,6 +105,23 @@ Pipeline build_avg_pool2(const lower::Kernel& kernel) {
   return move(kernel, rows, input, cast<uint8_t>((sum + cast<uint16_t>(2)) >> 2), made);
 }
 
+// Blocks of lower::pack_nibbles, one a row, to signed bytes.
+Pipeline build_unpack(const lower::Kernel& kernel) {
+  Pipeline made;
+  const Var c = made.c, x = made.x, y = made.y;
+  const RowRange rows;
+  const int half = kernel.inputs[0].channels;
+  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.width);
+  const Expr pair = input(c % half, x, y);
+  const Expr nibble = select(c < half, pair & cast<uint8_t>(15), pair >> 4);
+  made.output = Func("output");
+  // Two's complement: 8 .. 15 stand for -8 .. -1.
+  made.output(c, x, y) = (nibble ^ cast<uint8_t>(8)) - cast<uint8_t>(8);
+  bind_outputs(kernel, rows, made);
+  made.arguments = {rows.first, rows.count, input};
+  return made;
+}
+
 Pipeline build(const lower::Kernel& kernel) {
   switch (kernel.kind) {
     case lower::KernelKind::conv:
@@ -121,6 +138,8 @@ Pipeline build(const lower::Kernel& kernel) {
       return build_avg_pool2(kernel);
     case lower::KernelKind::requantize:
       return build_requantize(kernel);
+    case lower::KernelKind::unpack:
+      return build_unpack(kernel);
   }
   return {};
 }

@@ -15,8 +15,8 @@ bool has_weights(KernelKind kind) {
 }
 
 const char* name_of(KernelKind kind) {
-  static const char* const names[] = {"conv",      "depthwise", "pool",      "gate",
-                                      "upsample2", "average2",  "requantize"};
+  static const char* const names[] = {"conv",      "depthwise", "pool",       "gate",
+                                      "upsample2", "average2",  "requantize", "unpack"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -40,9 +40,9 @@ bool is_linear(ir::Activation activation) {
 }
 
 bool has_row(const Kernel& kernel, ConstantRow row) {
-  const bool only_moves = kernel.kind == KernelKind::upsample2 ||
-                          kernel.kind == KernelKind::avg_pool2 ||
-                          kernel.kind == KernelKind::requantize;
+  const bool only_moves =
+      kernel.kind == KernelKind::upsample2 || kernel.kind == KernelKind::avg_pool2 ||
+      kernel.kind == KernelKind::requantize || kernel.kind == KernelKind::unpack;
   switch (row) {
     case row_bias:
       return !only_moves || kernel.copy_count() > 0;

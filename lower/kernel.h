@@ -24,6 +24,7 @@ enum class KernelKind {
   upsample2,
   avg_pool2,
   requantize,  // copies alone: what no other kernel could write
+  unpack,      // 4-bit weights to bytes
 };
 
 // What happens to a convolution's value after its activation.
@@ -62,6 +63,7 @@ constexpr int32_t rounding_bias = 0x4B400000;
 //   upsample2        input, [constants], outputs
 //   avg_pool2        input, [constants], outputs
 //   requantize       input, constants, outputs
+//   unpack           input, output: pack_nibbles' blocks, one a row, and their weights
 // Outputs are the tensor itself, unless `only_copies`, then its copies; blend's is h.
 // Inputs of conv and depthwise start at the halo's first pixel that the kernel reads.
 struct Kernel {
@@ -101,6 +103,7 @@ int row_of(const Kernel& kernel, int copy, CopyRow row);
 // Unique and readable, a C identifier: equal kernels have equal names.
 std::string name_of(const Kernel& kernel);
 
+constexpr int nibble_block = 64;   // 4-bit weights that are packed together
 constexpr int channel_block = 16;  // output channels of weights and constants are padded to this
 inline int round_up(int value, int multiple) {
   return (value + multiple - 1) / multiple * multiple;

@@ -42,6 +42,17 @@ std::vector<int8_t> pack_depthwise(const ir::Convolution& conv, int padded_outpu
   return packed;
 }
 
+std::vector<uint8_t> pack_nibbles(const std::vector<int8_t>& weights) {
+  constexpr size_t block = nibble_block, half = block / 2;
+  std::vector<uint8_t> packed((weights.size() + block - 1) / block * half, 0);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const auto nibble = static_cast<unsigned>(weights[i]) & 15U;
+    const bool is_high = i % block >= half;
+    packed[i / block * half + i % half] |= static_cast<uint8_t>(is_high ? nibble << 4 : nibble);
+  }
+  return packed;
+}
+
 std::vector<int32_t> folded_bias(const ir::Convolution& conv,
                                  const std::vector<Segment>& segments) {
   const int taps = conv.kernel * conv.kernel, inputs = weight_inputs(conv);

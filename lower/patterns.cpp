@@ -152,6 +152,7 @@ Graph merge_matte(const Graph& graph, TensorId& matte) {
   Op op = foreground;
   op.name = "matte";
   op.conv.output_channels = 4;
+  op.conv.weight_bits = std::max(a.weight_bits, b.weight_bits);
   append(op.conv.quantized_weight, b.quantized_weight);
   append(op.conv.quantized_bias, b.quantized_bias);
   append(op.conv.accumulator_scale, b.accumulator_scale);

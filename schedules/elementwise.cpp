@@ -61,6 +61,10 @@ void schedule_elementwise(const lower::Kernel& kernel, const Machine& machine,
         .unroll(r.x, std::min(4, kernel.input_width));
     return;
   }
+  if (kernel.kind == lower::KernelKind::unpack) {
+    p.output.split(p.c, co, ci, kernel.inputs[0].channels).vectorize(ci).unroll(co);
+    return;
+  }
   const bool widen16 =
       kernel.kind == lower::KernelKind::upsample2 || kernel.kind == lower::KernelKind::avg_pool2;
   const int lanes = lanes_for(channels, machine.vector_bytes / (widen16 ? 2 : 4));

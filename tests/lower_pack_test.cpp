@@ -124,6 +124,20 @@ TEST(Pack, FoldedBiasOfADepthwiseConvolutionTakesItsOwnChannel) {
   }
 }
 
+// The first 32 of 64 weights in the low halves of 32 bytes, two's complement.
+TEST(Pack, NibblesLieInTheirOrder) {
+  std::vector<int8_t> weights;
+  for (int i = 0; i < 70; ++i) weights.push_back(static_cast<int8_t>(i % 13 == 0 ? -8 : i % 8));
+  const std::vector<uint8_t> packed = pack_nibbles(weights);
+  ASSERT_EQ(packed.size(), 64U);
+  for (size_t i = 0; i < 128; ++i) {
+    const uint8_t pair = packed[i / 64 * 32 + i % 32];
+    const int nibble = i % 64 < 32 ? pair & 15 : pair >> 4;
+    const int wanted = i < weights.size() ? weights[i] : 0;
+    EXPECT_EQ(nibble >= 8 ? nibble - 16 : nibble, wanted) << i;
+  }
+}
+
 Kernel kernel_with_copy() {
   Kernel kernel;
   kernel.output.channels = 13;
