@@ -10,6 +10,80 @@ using namespace Halide;
 
 namespace {
 
+// A part of a segment whose 16-bit sums take equally many steps; a step is a group of 4 channels at
+// one position of the filter.
+struct PairSums {
+  int first = 0, steps = 0;   // groups of each position; with `along_row`, steps of a filter's row
+  int blocks = 1;             // sums one after the other, `steps` each
+  int columns = 1, rows = 1;  // positions that one sum covers
+  bool along_row = false;
+};
+
+// The sums of a segment with `groups` groups of channels, none of more than `limit` steps. Adding a
+// sum to 32 bits costs as much as two steps, so each takes as many steps as it may.
+std::vector<PairSums> divide(int kernel, int groups, int limit) {
+  constexpr int longest_row = 48;  // unrolled: beyond it, code outgrows the cache
+  if (kernel * kernel * groups <= limit) return {{0, groups, 1, kernel, kernel, false}};
+  if (kernel * groups <= limit) return {{0, groups, 1, kernel, 1, false}};
+  std::vector<PairSums> sums;
+  if (kernel > 1 && groups % limit != 0 && kernel * groups <= longest_row) {
+    for (int first = 0; first < kernel * groups; first += limit)
+      sums.push_back({first, std::min(limit, kernel * groups - first), 1, 1, 1, true});
+    return sums;
+  }
+  if (groups >= limit) sums.push_back({0, limit, groups / limit, 1, 1, false});
+  if (groups % limit != 0)
+    sums.push_back({groups - groups % limit, groups % limit, 1, 1, 1, false});
+  return sums;
+}
+
+// Adds one segment by sums of pairs: `group` is the first of its weights.
+void add_pairs(const lower::Kernel& kernel, size_t segment, const ImageParam& input,
+               const ImageParam& weights, int group, Pipeline& made) {
+  const Var c = made.c, x = made.x, y = made.y, half = made.half;
+  const Var block("block"), column("column"), row("row");
+  const int k = kernel.kernel, groups = kernel.inputs[segment].channels / 4;
+  for (const PairSums& sums : divide(k, groups, kernel.pairs[segment])) {
+    const std::string name = std::to_string(made.updates.size());
+    const RDom s(0, 2, 0, sums.steps, 0, sums.columns, 0, sums.rows, "s" + name);
+    const Expr step = sums.first + s.y + block * sums.steps;
+    const Expr g = sums.along_row ? step % groups : step;
+    const Expr dx = sums.along_row ? step / groups : column + s.z;
+    const Expr dy = row + s.w;
+    const Expr value = input(4 * g + 2 * half + s.x, x * kernel.stride + dx * kernel.dilation,
+                             y * kernel.stride + dy * kernel.dilation);
+    const Expr weight = weights(2 * half + s.x, c, group + g + groups * (dx + k * dy));
+    Func partial("pairs" + name);
+    partial(half, c, x, y, block, column, row) = cast<int16_t>(0);
+    // Nothing saturates: `limit` steps fit. It is the form that becomes vpmaddubsw.
+    partial(half, c, x, y, block, column, row) =
+        saturating_add(partial(half, c, x, y, block, column, row), widening_mul(value, weight));
+
+    const int columns = sums.along_row ? 1 : k / sums.columns;
+    const RDom r(0, 2, 0, sums.blocks, 0, columns, 0, k / sums.rows, "r" + name);
+    made.accumulator(c, x, y) += cast<int32_t>(partial(r.x, c, x, y, r.y, r.z, r.w));
+    made.updates.push_back({static_cast<int>(made.updates.size()), r, partial, s, sums.steps});
+  }
+}
+
+// Adds one segment by dot products of `lanes` channels.
+void add_products(const lower::Kernel& kernel, size_t segment, const ImageParam& input,
+                  const ImageParam& weights, int group, Pipeline& made) {
+  const Var c = made.c, x = made.x, y = made.y;
+  Func in("in" + std::to_string(segment));
+  in(c, x, y) = cast<int16_t>(input(c, x, y));
+  made.inputs.push_back(in);
+  const int lanes = kernel.lanes, groups = kernel.inputs[segment].channels / lanes;
+  const int k = kernel.kernel;
+  const RDom r(0, lanes, 0, groups, 0, k, 0, k, "r" + std::to_string(segment));
+  const Expr w = weights(r.x, c, group + r.y + groups * (r.z + k * r.w));
+  const Expr value = in(r.x + lanes * r.y, x * kernel.stride + r.z * kernel.dilation,
+                        y * kernel.stride + r.w * kernel.dilation);
+  // 16-bit factors of a 32-bit sum: the form that LLVM turns into dot-product instructions.
+  made.accumulator(c, x, y) += cast<int32_t>(cast<int16_t>(w)) * cast<int32_t>(value);
+  made.updates.push_back({static_cast<int>(made.updates.size()), r, Func(), RDom(), 0});
+}
+
 // acc(c, x, y): bias first (or last, where segments are shifted), then one update per segment.
 void accumulate(const lower::Kernel& kernel, const std::vector<ImageParam>& inputs,
                 const ImageParam& weights, const Constants& constants, Pipeline& made) {
@@ -18,23 +92,13 @@ void accumulate(const lower::Kernel& kernel, const std::vector<ImageParam>& inpu
   acc = Func("acc");
   const bool bias_last = kernel.any_shift();
   acc(c, x, y) = bias_last ? Expr(0) : constants.integer(lower::row_bias);
-  int update = 0, group = 0;
+  int group = 0;
   for (size_t j = 0; j < inputs.size(); ++j) {
-    Func in("in" + std::to_string(j));
-    in(c, x, y) = cast<int16_t>(inputs[j](c, x, y));
-    made.inputs.push_back(in);
-    const int lanes = kernel.lanes, groups = kernel.inputs[j].channels / lanes, k = kernel.kernel;
-    const RDom r(0, lanes, 0, groups, 0, k, 0, k, "r" + std::to_string(j));
-    const Expr w = weights(r.x, c, group + r.y + groups * (r.z + k * r.w));
-    const Expr value = in(r.x + lanes * r.y, x * kernel.stride + r.z * kernel.dilation,
-                          y * kernel.stride + r.w * kernel.dilation);
-    // 16-bit factors of a 32-bit sum: the form that LLVM turns into dot-product instructions.
-    acc(c, x, y) += cast<int32_t>(cast<int16_t>(w)) * cast<int32_t>(value);
-    made.updates.push_back({update++, r});
-    group += groups * k * k;
+    (kernel.pairs.empty() ? add_products : add_pairs)(kernel, j, inputs[j], weights, group, made);
+    group += kernel.inputs[j].channels / kernel.lanes * kernel.kernel * kernel.kernel;
     if (kernel.shifts[j] != 0) {
       acc(c, x, y) = acc(c, x, y) << kernel.shifts[j];
-      made.updates.push_back({update++, RDom()});
+      made.updates.push_back({static_cast<int>(made.updates.size()), RDom(), Func(), RDom(), 0});
     }
   }
 }

@@ -14,11 +14,17 @@ struct Pipeline {
   std::vector<Halide::Argument> arguments;  // first_row, row_count, then lower::Kernel's buffers
   Halide::Func output;
   Halide::Var c{"c"}, x{"x"}, y{"y"};  // of `output` and `accumulator`
+  Halide::Var half{"half"};            // of a pair sum: which two of a group's four channels
   // conv, depthwise: the integer accumulator; its updates add one segment each (and shift).
   Halide::Func accumulator;
   struct Update {
     int index;            // of the accumulator's update definition
-    Halide::RDom domain;  // conv: lane of 4, group of 4 channels, column, row; a shift has none
+    Halide::RDom domain;  // conv: lane, group of channels, column, row; a shift has none
+    // Sums of pairs: the accumulator adds a 16-bit sum's two halves (the domain's first dimension)
+    // for each block of steps (the others). Its domain: lane of 2, step, column, row.
+    Halide::Func partial;
+    Halide::RDom steps;
+    int step_count = 0;
   };
   std::vector<Update> updates;
   std::vector<Halide::Func>

@@ -18,7 +18,6 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
   Kernel& kernel = step.kernel;
   kernel.kind = conv.depthwise ? KernelKind::depthwise : KernelKind::conv;
   kernel.kernel = conv.kernel;
-  kernel.lanes = options_.dot_product_lanes;
   kernel.stride = conv.stride;
   kernel.dilation = conv.dilation;
   kernel.activation = op.activation;
@@ -45,14 +44,26 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
     kernel.inputs.push_back(layout(view, conv.depthwise ? padded : round_up(count, 4)));
     step.operands.push_back(operand(view, -conv.padding, -conv.padding, conv.stride));
   }
+  kernel.pairs = pairs_of(op, segments);
+  kernel.lanes = kernel.pairs.empty() ? options_.dot_product_lanes : 4;
   const int block = round_up(padded, channel_block);
-  const std::vector<int8_t> weights =
-      conv.depthwise ? pack_depthwise(conv, block)
-                     : pack_dense(conv, segments, block, options_.dot_product_lanes);
+  const std::vector<int8_t> weights = conv.depthwise
+                                          ? pack_depthwise(conv, block)
+                                          : pack_dense(conv, segments, block, kernel.lanes);
   step.operands.push_back(add_weights(op, weights));
   plan_.macs += double(conv.quantized_weight.size()) * sizes_[size_t(op.output)].height *
                 sizes_[size_t(op.output)].width;
   return step;
+}
+
+// One segment whose products are too large for 16 bits takes the others with it: RVM has none.
+std::vector<int> Lowering::pairs_of(const Op& op, const std::vector<Segment>& segments) const {
+  std::vector<int> pairs;
+  if (!options_.pair_sums || op.conv.depthwise) return pairs;
+  for (const Segment& segment : segments)
+    pairs.push_back(pairs_in_16_bits(segment.grid->bits, op.conv.weight_bits));
+  if (std::count(pairs.begin(), pairs.end(), 0) > 0) pairs.clear();
+  return pairs;
 }
 
 // Unpacked once a frame, into memory that lives until the convolution has run: RVM's 3.8 million

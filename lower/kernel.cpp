@@ -39,6 +39,11 @@ bool is_linear(ir::Activation activation) {
          activation == ir::Activation::clamp01;
 }
 
+int pairs_in_16_bits(int input_bits, int weight_bits) {
+  const int input = (1 << input_bits) - 1, weight = 1 << (weight_bits - 1);
+  return 32767 / (2 * input * weight);
+}
+
 bool has_row(const Kernel& kernel, ConstantRow row) {
   const bool only_moves =
       kernel.kind == KernelKind::upsample2 || kernel.kind == KernelKind::avg_pool2 ||
@@ -85,6 +90,7 @@ std::string name_of(const Kernel& kernel) {
     name += "_" + std::to_string(kernel.input_width) + "x" + std::to_string(kernel.input_height);
   }
   for (const Layout& input : kernel.inputs) name += "_" + text(input);
+  for (const int pairs : kernel.pairs) name += "q" + std::to_string(pairs);
   for (const int shift : kernel.shifts) name += "s" + std::to_string(shift);
   name += "_to_" + text(kernel.output) + "_w" + std::to_string(kernel.width);
   if (kernel.only_copies) name += "_requantized";

@@ -77,6 +77,9 @@ struct Kernel {
   bool only_copies = false;    // `output` is a copy, too
   int kernel = 1, stride = 1, dilation = 1;
   int lanes = 4;  // channels that one dot-product instruction sums: groups of packed weights
+  // Per segment: how many sums of two products fit 16 bits, by the bits of inputs and weights.
+  // Empty: all sums have 32 bits from the start.
+  std::vector<int> pairs;
   // Per segment: the accumulator is shifted left by this after the segment was added. With any
   // shift the bias is added at the end, otherwise at the beginning.
   std::vector<int> shifts;
@@ -99,6 +102,10 @@ bool has_row(const Kernel& kernel, ConstantRow row);
 int constant_rows(const Kernel& kernel);
 int row_of(const Kernel& kernel, ConstantRow row);
 int row_of(const Kernel& kernel, int copy, CopyRow row);
+
+// Sums of two products of unsigned inputs and signed weights that 16 bits hold: 8 of u8 and s4, 136
+// of u4 and s4, none of u8 and s8.
+int pairs_in_16_bits(int input_bits, int weight_bits);
 
 // Unique and readable, a C identifier: equal kernels have equal names.
 std::string name_of(const Kernel& kernel);

@@ -65,6 +65,7 @@ struct Plan {
 struct Options {
   int channel_multiple = 16;  // storages' channels are rounded up to it (lanes of an accumulator)
   int dot_product_lanes = 4;  // channels that one dot-product instruction sums: 2 or 4
+  bool pair_sums = false;     // 4-bit operands: sums of two 8-bit products, 16 bits wide
   // A task should take some 5 to 10 microseconds, well above the 0.3 that handing it out costs; in
   // multiplications of a dense convolution.
   double work_per_task = 3e6;

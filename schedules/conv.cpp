@@ -45,6 +45,33 @@ void widen_inputs(const lower::Kernel& kernel, generators::Pipeline& p) {
   }
 }
 
+// The 16-bit sums of one tile live in registers while they grow; the 32-bit ones wait on the stack.
+void schedule_pairs(const Tile& tile, const generators::Pipeline::Update& update,
+                    generators::Pipeline& p) {
+  const int block = tile.lanes * tile.vectors;
+  const RDom& r = update.domain;
+  Stage add = p.accumulator.update(update.index);
+  add.reorder(r.x, p.c, p.x, r.y, r.z, r.w).atomic().vectorize(r.x).vectorize(p.c, tile.lanes);
+  add.unroll(p.c).unroll(p.x);
+
+  Func partial = update.partial;
+  const RDom& s = update.steps;
+  partial.compute_at(p.accumulator, r.y).store_in(MemoryType::Register);
+  partial.bound_extent(p.half, 2).bound_extent(p.c, block).reorder(p.half, p.c, p.x);
+  partial.vectorize(p.half).vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
+  Stage sum = partial.update();
+  sum.reorder(s.x, p.half, p.c, p.x, s.y, s.z, s.w);
+  // The reduction operator saturates: associative only because no sum gets there.
+  sum.atomic(true).vectorize(s.x).vectorize(p.half).vectorize(p.c, tile.lanes);
+  sum.unroll(p.c).unroll(p.x);
+  const int steps = update.step_count;
+  if (steps <= 12)
+    sum.unroll(s.y);
+  else
+    sum.unroll(s.y, steps % 4 == 0 ? 4 : steps % 3 == 0 ? 3 : steps % 2 == 0 ? 2 : 1);
+  if (steps * tile.pixels <= 24) sum.unroll(s.z);
+}
+
 }  // namespace
 
 Tile conv_tile(const lower::Kernel& kernel, const Machine& machine) {
@@ -69,8 +96,7 @@ Tile conv_tile(const lower::Kernel& kernel, const Machine& machine) {
   return best;
 }
 
-void schedule_conv(const lower::Kernel& kernel, const Machine& machine, const Tile& tile,
-                   generators::Pipeline& p) {
+void schedule_conv(const lower::Kernel& kernel, const Tile& tile, generators::Pipeline& p) {
   Var co("co"), ci("ci"), xo("xo"), xi("xi");
   Func& acc = p.accumulator;
   const int block = tile.lanes * tile.vectors;
@@ -96,6 +122,10 @@ void schedule_conv(const lower::Kernel& kernel, const Machine& machine, const Ti
   acc.vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
   int segment = 0;
   for (const auto& update : p.updates) {
+    if (update.partial.defined()) {
+      schedule_pairs(tile, update, p);
+      continue;
+    }
     Stage stage = acc.update(update.index);
     if (!update.domain.defined()) {
       stage.vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
@@ -109,11 +139,11 @@ void schedule_conv(const lower::Kernel& kernel, const Machine& machine, const Ti
     if (groups <= (kernel.kernel == 1 ? 12 : 4)) {
       stage.unroll(r.y);
       if (groups <= 2) stage.unroll(r.z);
-    } else if (groups % 2 == 0 && machine.dot_product_lanes == 2) {
+    } else if (groups % 2 == 0 && kernel.lanes == 2) {
       stage.unroll(r.y, 2);
     }
   }
-  if (machine.dot_product_lanes == 2) widen_inputs(kernel, p);
+  if (kernel.lanes == 2) widen_inputs(kernel, p);
 }
 
 }  // namespace mattec::schedules

@@ -79,7 +79,7 @@ void schedule_elementwise(const lower::Kernel& kernel, const Machine& machine,
 void apply(const lower::Kernel& kernel, const Machine& machine, generators::Pipeline& pipeline) {
   switch (kernel.kind) {
     case lower::KernelKind::conv:
-      return schedule_conv(kernel, machine, conv_tile(kernel, machine), pipeline);
+      return schedule_conv(kernel, conv_tile(kernel, machine), pipeline);
     case lower::KernelKind::depthwise:
       return schedule_depthwise(kernel, machine, pipeline);
     default:

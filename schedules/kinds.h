@@ -5,8 +5,7 @@
 
 namespace mattec::schedules {
 
-void schedule_conv(const lower::Kernel& kernel, const Machine& machine, const Tile& tile,
-                   generators::Pipeline& pipeline);
+void schedule_conv(const lower::Kernel& kernel, const Tile& tile, generators::Pipeline& pipeline);
 void schedule_depthwise(const lower::Kernel& kernel, const Machine& machine,
                         generators::Pipeline& pipeline);
 void schedule_elementwise(const lower::Kernel& kernel, const Machine& machine,

@@ -7,6 +7,7 @@ namespace mattec::schedules {
 struct Machine {
   int vector_bytes = 32;      // 64: AVX-512, 32: AVX2, 16: NEON
   int dot_product_lanes = 4;  // products a dot-product instruction sums: 4 (8 bit) or 2 (16 bit)
+  bool pair_sums = false;     // has one that sums 2 products of 8 bits in 16: for 4-bit operands
 };
 
 }  // namespace mattec::schedules

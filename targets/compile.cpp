@@ -196,6 +196,7 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   lower::Options lowering;
   lowering.channel_multiple = target.machine.vector_bytes / 4;
   lowering.dot_product_lanes = target.machine.dot_product_lanes;
+  lowering.pair_sums = target.machine.pair_sums;
   lowering.keep_all = options.keep_all;
   lowering.work_per_task = options.work_per_task;
   lower::Plan plan = lower::lower(ir::extract(graph, ir::Variant::direct), options.size, lowering);

@@ -19,11 +19,18 @@ std::vector<Target> make_targets() {
   schedules::Machine avx2_machine;
   avx2_machine.vector_bytes = 32;
   avx2_machine.dot_product_lanes = 2;
+  avx2_machine.pair_sums = true;
   schedules::Machine avx512_machine;
   avx512_machine.vector_bytes = 64;
   avx512_machine.dot_product_lanes = 4;
   return {
-      {"x86-64-avx2", avx2, triple, "x86-64", MATTEC_CPU_AVX2, avx2_machine, {"vpmaddwd"}},
+      {"x86-64-avx2",
+       avx2,
+       triple,
+       "x86-64",
+       MATTEC_CPU_AVX2,
+       avx2_machine,
+       {"vpmaddwd", "vpmaddubsw"}},
       {"x86-64-avx512vnni",
        avx512,
        triple,

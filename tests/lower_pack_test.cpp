@@ -124,6 +124,14 @@ TEST(Pack, FoldedBiasOfADepthwiseConvolutionTakesItsOwnChannel) {
   }
 }
 
+// One pair more could leave 16 bits.
+TEST(Pack, PairsFillSixteenBits) {
+  EXPECT_EQ(pairs_in_16_bits(8, 4), 8);
+  EXPECT_EQ(pairs_in_16_bits(4, 4), 136);
+  EXPECT_EQ(pairs_in_16_bits(4, 8), 8);
+  EXPECT_EQ(pairs_in_16_bits(8, 8), 0);
+}
+
 // The first 32 of 64 weights in the low halves of 32 bytes, two's complement.
 TEST(Pack, NibblesLieInTheirOrder) {
   std::vector<int8_t> weights;

@@ -115,6 +115,19 @@ TEST_P(Archive, DenseConvolutionsUseDotProducts) {
   EXPECT_GE(convolutions, 10);
 }
 
+// A kernel's name says whether it sums pairs of 4-bit products in 16 bits ("q").
+TEST_P(Archive, FourBitConvolutionsSumPairs) {
+  int narrow = 0, wide = 0;
+  for (const auto& [function, mnemonics] : disassemble(library(GetParam().target)).counted) {
+    if (function.find("seen_conv") != 0 || mnemonics.size() < 20) continue;
+    const bool sums_pairs = function.find('q') != std::string::npos;
+    EXPECT_EQ(mnemonics.count("vpmaddubsw") > 0, sums_pairs) << function;
+    ++(sums_pairs ? narrow : wide);
+  }
+  EXPECT_EQ(narrow > 0, GetParam().target == "x86-64-avx2");
+  EXPECT_GT(wide, 0);
+}
+
 // Two disassemblers, one count.
 TEST_P(Archive, InspectionCountsWhatObjdumpCounts) {
   const std::string& path = library(GetParam().target);

@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <tuple>
 
 #include "ir/verify.h"
 #include "tests/compiled_network.h"
+#include "tests/ir_graphs.h"
 #include "tests/kernel_graphs.h"
 
 namespace mattec::test {
@@ -57,6 +59,58 @@ TEST_P(Kernels, EqualTheInterpreter) {
   for (uint32_t i = 0; i < 5; ++i) frames.push_back(random_frame(now.size, now.seed * 100 + i));
   expect_equal(graph, options, frames, 3);
 }
+
+// All inputs at the end of their grid, all weights -8 or 7: the largest sums that 16 bits must
+// hold, for every way of dividing a sum (by positions, rows, parts of rows, groups of channels).
+class LargestSums : public testing::TestWithParam<const char*> {};
+
+ir::Graph largest_sums(int bits, int channels, int kernel) {
+  GraphMaker make(1);
+  GraphMaker::ConvolutionShape shape;
+  shape.output_channels = channels;
+  const auto high = (1 << bits) - 1;
+  const ir::TensorId full =
+      make.conv_to({make.graph.frame}, shape, ir::Grid{bits, false, {1.0F}, {0}});
+  ir::Convolution& constant = make.graph.ops.back().conv;
+  constant.quantized_weight.assign(constant.quantized_weight.size(), 0);
+  constant.quantized_bias.assign(constant.quantized_bias.size(), 1);
+  constant.accumulator_scale.assign(constant.accumulator_scale.size(), 1e6F);
+
+  shape.kernel = kernel;
+  shape.padding = kernel / 2;
+  shape.output_channels = 16;
+  shape.activation = ir::Activation::none;
+  const ir::TensorId summed = make.conv_to({full}, shape, ir::Grid{8, false, {1.0F}, {128}});
+  ir::Convolution& sums = make.graph.ops.back().conv;
+  const size_t row = sums.quantized_weight.size() / 16;
+  const float range = static_cast<float>(row) * 8 * static_cast<float>(high);
+  sums.weight_bits = 4;
+  for (size_t i = 0; i < sums.quantized_weight.size(); ++i)
+    sums.quantized_weight[i] = static_cast<int8_t>(i / row % 2 == 0 ? -8 : 7);
+  for (size_t o = 0; o < 16; ++o) {
+    sums.quantized_bias[o] = 0;
+    sums.accumulator_scale[o] = (100 + static_cast<float>(o)) / range;
+  }
+  make.outputs(summed);
+  return make.graph;
+}
+
+TEST_P(LargestSums, EqualTheInterpreter) {
+  MATTEC_NEED_TARGET(GetParam());
+  targets::CompileOptions options;
+  options.target = GetParam();
+  options.size = {16, 16};
+  options.keep_all = true;
+  for (const auto& [bits, channels, kernel] :
+       {std::tuple(8, 72, 1), std::tuple(8, 40, 3), std::tuple(8, 64, 3), std::tuple(8, 20, 5),
+        std::tuple(4, 600, 1), std::tuple(4, 60, 3), std::tuple(4, 64, 3), std::tuple(4, 200, 3)}) {
+    SCOPED_TRACE(std::to_string(bits) + " bits, " + std::to_string(channels) + " channels, " +
+                 std::to_string(kernel) + "x" + std::to_string(kernel));
+    expect_equal(largest_sums(bits, channels, kernel), options, {random_frame({16, 16}, 1)}, 9);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, LargestSums, testing::Values("x86-64-avx2", "x86-64-avx512vnni"));
 
 std::vector<Case> cases() {
   std::vector<Case> made;
