@@ -25,6 +25,21 @@ TEST(Demo, GoesTheWholeWayAndMayBeRepeated) {
   EXPECT_LT(report["mad_compiled"], report["mad_float"].get<double>() * 1.1);
 }
 
+// The demo works in a hidden folder; its errors name the one that was asked for.
+TEST(Demo, FullDiskLeavesNothing) {
+  const Scratch scratch;
+  CommandResult result;
+  {
+    const FileSizeLimit limit(3000);
+    result = command(scratch, {"demo", "-o", scratch / "demo"});
+  }
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.err.find("mattec: " + (scratch / "demo/calibration/0/src/0000.png: cannot be")),
+            std::string::npos)
+      << result.err;
+  EXPECT_EQ(scratch.entries(), 2U);  // the standard streams' files
+}
+
 TEST(Demo, LeavesForeignFoldersAlone) {
   const Scratch scratch;
   std::filesystem::create_directory(scratch / "work");

@@ -51,6 +51,7 @@ TEST(FolderSink, TakesAnEmptyFolderAndATrailingSlashButNoFullOne) {
   write_clip(scratch / "out/", {2, 2}, 1, 25);
   EXPECT_EQ(scratch.entries("out"), 1U);
   expect_contains(error_of([&] { write_clip(scratch / "out", {2, 2}, 1, 25); }), "is not empty");
+  expect_contains(error_of([&] { write_clip("/dev/full", {2, 2}, 1, 25); }), "is no folder");
   EXPECT_EQ(scratch.entries("out"), 1U);
   EXPECT_EQ(scratch.entries(), 1U);
 }

@@ -39,18 +39,6 @@ void require_available(const CompileArguments& arguments) {
     throw Error("--warp: this version of mattec does not compile the warp stage; leave it out");
 }
 
-// Errors name the folder that the user named, not the hidden one.
-void write_staged(const targets::CompiledLibrary& library, const std::string& name,
-                  const std::string& staged, const std::string& output) {
-  try {
-    targets::write_library(library, name, staged);
-  } catch (const Error& error) {
-    std::string text = error.what();
-    if (text.compare(0, staged.size(), staged) == 0) text.replace(0, staged.size(), output);
-    throw Error(text);
-  }
-}
-
 // Moves the files of one target beside what may already lie there.
 void put_in_place(const fs::path& from, const fs::path& to) {
   std::error_code error;
@@ -77,7 +65,8 @@ void compile(const CompileArguments& arguments) {
   std::vector<targets::CompiledLibrary> libraries;
   for (const std::string& target : arguments.targets) {
     libraries.push_back(compile_network(graph, target, *arguments.size, arguments.name));
-    write_staged(libraries.back(), arguments.name, staged.path(), arguments.output);
+    staged.with_final_name(
+        [&] { targets::write_library(libraries.back(), arguments.name, staged.path()); });
   }
   for (const targets::CompiledLibrary& library : libraries) {
     const fs::path folder = fs::path(arguments.output) / library.target;

@@ -123,10 +123,12 @@ class Demo {
   }
 
   void run() {
-    quantize();
-    compile();
-    matte();
-    report();
+    staged_.with_final_name([this] {
+      quantize();
+      compile();
+      matte();
+      report();
+    });
     std::error_code ignored;
     fs::remove_all(arguments_.output, ignored);
     staged_.commit();

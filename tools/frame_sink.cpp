@@ -23,6 +23,8 @@ class FolderSink : public FrameSink {
  public:
   explicit FolderSink(const std::string& path) : path_(path), staged_(path) {
     std::error_code error;
+    if (fs::exists(path, error) && !fs::is_directory(path, error))
+      throw Error(path + ": is no folder; name a folder, or a video file (.mp4, .mov, .mkv, .avi)");
     if (fs::exists(path, error) && !fs::is_empty(path, error))
       throw Error(path + ": is not empty; remove what is in it or name another folder");
     fs::create_directory(staged_.path(), error);

@@ -32,6 +32,17 @@ StagedPath::~StagedPath() {
   if (!committed_) fs::remove_all(staged_, ignored);
 }
 
+void StagedPath::with_final_name(const std::function<void()>& work) const {
+  try {
+    work();
+  } catch (const Error& error) {
+    std::string text = error.what();
+    const size_t at = text.find(staged_);
+    if (at == std::string::npos) throw;
+    throw Error(text.replace(at, staged_.size(), final_));
+  }
+}
+
 void StagedPath::commit() {
   std::error_code error;
   fs::rename(staged_, final_, error);

@@ -1,6 +1,7 @@
 // Output that appears whole or not at all.
 #pragma once
 
+#include <functional>
 #include <string>
 
 namespace mattec::tools {
@@ -17,6 +18,8 @@ class StagedPath {
   StagedPath& operator=(const StagedPath&) = delete;
 
   const std::string& path() const { return staged_; }
+  // Does `work`, whose Errors then name the final path where they named the hidden one.
+  void with_final_name(const std::function<void()>& work) const;
   // Replaces a file or an empty folder at the final path. Throws Error.
   void commit();
 
