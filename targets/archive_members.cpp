@@ -48,10 +48,12 @@ std::vector<ArchiveMember> archive_members(const std::string& path, llvm::Memory
     std::unique_ptr<llvm::object::ObjectFile> object =
         unwrap(path, place, llvm::object::ObjectFile::createObjectFile(content));
     if (!llvm::isa<llvm::object::ELFObjectFileBase>(object.get()))
-      throw Error(path + ": " + place + ": is no ELF object; mattec writes no other kind");
+      throw Error(std::string(path).append(": ").append(place).append(
+          ": is no ELF object; mattec writes no other kind"));
     members.push_back({name, content, std::move(object)});
   }
   if (walk) throw Error(path + ": damaged archive: " + text_of(std::move(walk)));
+  if (members.empty()) throw Error(path + ": holds no object file; compile it again");
   return members;
 }
 

@@ -18,7 +18,7 @@ struct ArchiveMember {
 
 // Every object of the archive, in order; `bytes` must outlive the result. Checks that members lie
 // inside the file, which LLVM's reader takes on trust. Throws Error naming `path` where the
-// archive is damaged or holds anything but ELF objects.
+// archive is damaged, empty, or holds anything but ELF objects.
 std::vector<ArchiveMember> archive_members(const std::string& path, llvm::MemoryBufferRef bytes);
 
 // The whole file. Throws Error.

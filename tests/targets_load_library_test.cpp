@@ -78,6 +78,8 @@ TEST(LoadLibrary, RefusesWhatIsNoArchive) {
 }
 
 TEST(LoadLibrary, RefusesAnArchiveWithoutModel) {
+  EXPECT_NE(error_of(write_scratch("libnone.a", "!<arch>\n")).find("holds no object file"),
+            std::string::npos);
   EXPECT_NE(error_of(EMPTY_LIBRARY).find("holds no symbol <name>_model"), std::string::npos);
 }
 
