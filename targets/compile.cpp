@@ -56,7 +56,7 @@ KernelSet collect(const lower::Plan& plan, const std::string& prefix) {
     const auto [found, is_new] = known.try_emplace(name, set.kernels.size());
     if (is_new) {
       set.kernels.push_back(&step.kernel);
-      set.symbols.push_back(prefix + "_" + name);
+      set.symbols.push_back(std::string(prefix).append("_").append(name));
     }
     set.of_step.push_back(set.symbols[found->second]);
   }

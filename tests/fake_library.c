@@ -2,7 +2,6 @@
  * arithmetic that a test can check by hand. 16x8 pixels.
  *   alpha      = max(green of this frame, half of the previous alpha)  (a recurrent state)
  *   foreground = frame with red and blue exchanged */
-#include <string.h>
 
 #include "runtime/model.h"
 
@@ -14,7 +13,7 @@ typedef struct fake_session {
 } fake_session;
 
 static void fake_reset(mattec_session* session) {
-  memset(((fake_session*)session)->alpha, 0, FAKE_HEIGHT * FAKE_WIDTH);
+  for (int i = 0; i < FAKE_HEIGHT * FAKE_WIDTH; ++i) ((fake_session*)session)->alpha[i] = 0;
 }
 
 static mattec_status fake_init(const mattec_model* model, uint32_t abi_version, void* arena,
@@ -38,8 +37,8 @@ static mattec_status fake_step(mattec_session* session, const mattec_image* fram
   (void)flow;
   if (frame->width != FAKE_WIDTH || frame->height != FAKE_HEIGHT) return MATTEC_ERROR_IMAGE_SIZE;
   uint8_t* state = ((fake_session*)session)->alpha;
-  for (int y = 0; y < FAKE_HEIGHT; ++y)
-    for (int x = 0; x < FAKE_WIDTH; ++x) {
+  for (ptrdiff_t y = 0; y < FAKE_HEIGHT; ++y)
+    for (ptrdiff_t x = 0; x < FAKE_WIDTH; ++x) {
       const uint8_t* pixel = frame->pixels + y * frame->stride + 3 * x;
       uint8_t* kept = state + y * FAKE_WIDTH + x;
       *kept = pixel[1] > *kept / 2 ? pixel[1] : *kept / 2;

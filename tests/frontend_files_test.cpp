@@ -22,7 +22,7 @@ std::string error_of(const std::string& path) {
   try {
     frontend::read_network(path);
   } catch (const Error& error) {
-    const std::string message = error.what();
+    std::string message = error.what();
     EXPECT_EQ(message.find('\n'), std::string::npos) << message;
     EXPECT_NE(message.find(path), std::string::npos) << message;
     return message;
@@ -58,9 +58,9 @@ std::string zip_of(const std::vector<std::pair<std::string, std::string>>& entri
     const std::string sizes = little_endian(checksum, 4) + little_endian(content.size(), 4) +
                               little_endian(content.size(), 4) + little_endian(name.size(), 2) +
                               little_endian(0, 2);
-    directory += "PK\1\2" + little_endian(0, 8) + little_endian(0, 4) + sizes +
-                 little_endian(0, 10) + little_endian(file.size(), 4) + name;
-    file += "PK\3\4" + little_endian(0, 10) + sizes + name + content;
+    directory.append("PK\1\2").append(12, '\0').append(sizes).append(10, '\0');
+    directory.append(little_endian(file.size(), 4)).append(name);
+    file.append("PK\3\4").append(10, '\0').append(sizes).append(name).append(content);
   }
   const std::string end = "PK\5\6" + little_endian(0, 4) + little_endian(entries.size(), 2) +
                           little_endian(entries.size(), 2) + little_endian(directory.size(), 4) +

@@ -52,7 +52,7 @@ void add_random_batch_norms(frontend::Weights& weights, uint64_t seed) {
 }
 
 torch::Tensor moving_picture(int64_t height, int64_t width, int time) {
-  torch::manual_seed(static_cast<uint64_t>(1000 + time));
+  torch::manual_seed(1000 + static_cast<uint64_t>(time));
   const torch::Tensor y = torch::linspace(0, 3, height).reshape({1, 1, height, 1});
   const torch::Tensor x = torch::linspace(0, 4, width).reshape({1, 1, 1, width});
   const torch::Tensor phase = torch::tensor({0.0F, 1.0F, 2.0F}).reshape({1, 3, 1, 1});

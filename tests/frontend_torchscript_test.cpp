@@ -19,7 +19,7 @@ using testing::ScratchFolder;
 torch::jit::Module module_of(const std::string& script) {
   torch::manual_seed(5);
   torch::jit::Module module("Network");
-  const auto weight = [&](const std::string& name, std::vector<int64_t> shape) {
+  const auto weight = [&](const std::string& name, const std::vector<int64_t>& shape) {
     module.register_parameter(name, 0.5 * torch::randn(shape), false);
   };
   weight("stem", {8, 3, 3, 3});
@@ -63,7 +63,7 @@ def forward(self, frame, memory: Optional[Tensor] = None, scale: float = 2.0):
 )";
 
 std::string save(const ScratchFolder& folder, const std::string& script) {
-  const std::string file = folder.file("net.pt");
+  std::string file = folder.file("net.pt");
   module_of(script).save(file);
   return file;
 }
@@ -72,7 +72,7 @@ std::string error_of(const std::string& file) {
   try {
     frontend::read_network(file);
   } catch (const Error& error) {
-    const std::string message = error.what();
+    std::string message = error.what();
     EXPECT_EQ(message.find('\n'), std::string::npos) << message;
     EXPECT_EQ(message.find(file), 0U) << message;
     return message;
