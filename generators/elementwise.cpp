@@ -18,7 +18,7 @@ Pipeline build_global_avg_pool(const lower::Kernel& kernel) {
   acc = Func("acc");
   acc(c, x, y) = constants.integer(lower::row_bias);  // - count * zero point
   acc(c, x, y) += cast<int32_t>(input(c, r.x, r.y));
-  made.updates.push_back({0, r, Func(), RDom(), 0});
+  made.updates.push_back({0, r, Func(), Func(), RDom(), 0});
   const Expr mean = cast<float>(acc(c, x, y)) * constants.real(lower::row_to_grid);
   write(kernel, constants, rows, to_grid(mean, constants, kernel.rounding), made);
   made.arguments = {rows.first, rows.count, input, constants.parameter()};

@@ -21,8 +21,8 @@ struct Pipeline {
     int index;            // of the accumulator's update definition
     Halide::RDom domain;  // conv: lane, group of channels, column, row; a shift has none
     // Sums of pairs: the accumulator adds a 16-bit sum's two halves (the domain's first dimension)
-    // for each block of steps (the others). Its domain: lane of 2, step, column, row.
-    Halide::Func partial;
+    // for each block of steps (the others). Its domain: step, column, row.
+    Halide::Func pair, partial;
     Halide::RDom steps;
     int step_count = 0;
   };

@@ -60,16 +60,23 @@ void schedule_pairs(const Tile& tile, const generators::Pipeline::Update& update
   partial.bound_extent(p.half, 2).bound_extent(p.c, block).reorder(p.half, p.c, p.x);
   partial.vectorize(p.half).vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
   Stage sum = partial.update();
-  sum.reorder(s.x, p.half, p.c, p.x, s.y, s.z, s.w);
-  // The reduction operator saturates: associative only because no sum gets there.
-  sum.atomic(true).vectorize(s.x).vectorize(p.half).vectorize(p.c, tile.lanes);
-  sum.unroll(p.c).unroll(p.x);
+  sum.reorder(p.half, p.c, p.x, s.x, s.y, s.z);
+  sum.vectorize(p.half).vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
   const int steps = update.step_count;
   if (steps <= 12)
-    sum.unroll(s.y);
+    sum.unroll(s.x);
   else
-    sum.unroll(s.y, steps % 4 == 0 ? 4 : steps % 3 == 0 ? 3 : steps % 2 == 0 ? 2 : 1);
-  if (steps * tile.pixels <= 24) sum.unroll(s.z);
+    sum.unroll(s.x, steps % 4 == 0 ? 4 : steps % 3 == 0 ? 3 : steps % 2 == 0 ? 2 : 1);
+  if (steps * tile.pixels <= 24) sum.unroll(s.y);
+
+  Func pair = update.pair;
+  pair.compute_at(partial, p.c).store_in(MemoryType::Register);
+  pair.bound_extent(p.half, 2).bound_extent(p.c, tile.lanes).reorder(p.half, p.c);
+  pair.vectorize(p.half).vectorize(p.c);
+  const RVar lane = pair.rvars()[0];
+  // A saturating reduction: associative as long as nothing saturates.
+  pair.update().reorder(lane, p.half, p.c).atomic(true).vectorize(lane);
+  pair.update().vectorize(p.half).vectorize(p.c);
 }
 
 }  // namespace
