@@ -162,7 +162,7 @@ Pipeline build_conv(const lower::Kernel& kernel) {
         input_parameter("input" + std::to_string(inputs.size()), UInt(8), layout, columns));
     groups += layout.channels / kernel.lanes * kernel.kernel * kernel.kernel;
   }
-  ImageParam weights(Int(8), 3, "weights");
+  ImageParam weights(Int(kernel.lanes == 2 ? 16 : 8), 3, "weights");
   weights.set_host_alignment(64);
   weights.dim(0).set_bounds(0, kernel.lanes).set_stride(1);
   weights.dim(1).set_bounds(0, padded).set_stride(kernel.lanes);

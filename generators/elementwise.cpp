@@ -122,6 +122,18 @@ Pipeline build_unpack(const lower::Kernel& kernel) {
   return made;
 }
 
+Pipeline build_widen(const lower::Kernel& kernel) {
+  Pipeline made;
+  const Var c = made.c, x = made.x, y = made.y;
+  const RowRange rows;
+  const ImageParam input = input_parameter("input0", Int(8), kernel.inputs[0], kernel.width);
+  made.output = Func("output");
+  made.output(c, x, y) = cast<int16_t>(input(c, x, y));
+  bind_outputs(kernel, rows, made);
+  made.arguments = {rows.first, rows.count, input};
+  return made;
+}
+
 Pipeline build(const lower::Kernel& kernel) {
   switch (kernel.kind) {
     case lower::KernelKind::conv:
@@ -140,6 +152,8 @@ Pipeline build(const lower::Kernel& kernel) {
       return build_requantize(kernel);
     case lower::KernelKind::unpack:
       return build_unpack(kernel);
+    case lower::KernelKind::widen:
+      return build_widen(kernel);
   }
   return {};
 }

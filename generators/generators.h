@@ -42,5 +42,6 @@ Pipeline build_upsample2(const lower::Kernel& kernel);
 Pipeline build_avg_pool2(const lower::Kernel& kernel);
 Pipeline build_requantize(const lower::Kernel& kernel);
 Pipeline build_unpack(const lower::Kernel& kernel);
+Pipeline build_widen(const lower::Kernel& kernel);
 
 }  // namespace mattec::generators

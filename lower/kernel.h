@@ -24,7 +24,8 @@ enum class KernelKind {
   upsample2,
   avg_pool2,
   requantize,  // copies alone: what no other kernel could write
-  unpack,      // 4-bit weights to bytes
+  unpack,      // weights of 4 bits to 8
+  widen,       // weights of 8 bits to 16
 };
 
 // What happens to a convolution's value after its activation.
@@ -63,7 +64,7 @@ constexpr int32_t rounding_bias = 0x4B400000;
 //   upsample2        input, [constants], outputs
 //   avg_pool2        input, [constants], outputs
 //   requantize       input, constants, outputs
-//   unpack           input, output: pack_nibbles' blocks, one a row, and their weights
+//   unpack, widen    input, output: blocks of weights, one a row
 // Outputs are the tensor itself, unless `only_copies`, then its copies; blend's is h.
 // Inputs of conv and depthwise start at the halo's first pixel that the kernel reads.
 struct Kernel {
@@ -76,7 +77,9 @@ struct Kernel {
   std::vector<Layout> copies;  // further ones
   bool only_copies = false;    // `output` is a copy, too
   int kernel = 1, stride = 1, dilation = 1;
-  int lanes = 4;  // channels that one dot-product instruction sums: groups of packed weights
+  // Channels that one dot-product instruction sums: groups of packed weights. With 2, weights have
+  // 16 bits.
+  int lanes = 4;
   // Per segment: how many sums of two products fit 16 bits, by the bits of inputs and weights.
   // Empty: all sums have 32 bits from the start.
   std::vector<int> pairs;
@@ -110,7 +113,7 @@ int pairs_in_16_bits(int input_bits, int weight_bits);
 // Unique and readable, a C identifier: equal kernels have equal names.
 std::string name_of(const Kernel& kernel);
 
-constexpr int nibble_block = 64;   // 4-bit weights that are packed together
+constexpr int weight_block = 64;   // weights that are packed and unpacked together
 constexpr int channel_block = 16;  // output channels of weights and constants are padded to this
 inline int round_up(int value, int multiple) {
   return (value + multiple - 1) / multiple * multiple;

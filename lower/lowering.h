@@ -83,8 +83,8 @@ class Lowering {
   // Bias, multipliers and output grid of its channels.
   Constants convolution_constants(const ir::Op& op, const std::vector<Segment>& segments,
                                   const Kernel& kernel) const;
-  // Weights in the kernel's order: constants, or at 4 bits a step that unpacks constants.
-  Operand add_weights(const ir::Op& op, const std::vector<int8_t>& weights);
+  // Weights in the kernel's order: constants, or what a step makes of constants.
+  Operand add_weights(const ir::Op& op, const Kernel& kernel, std::vector<int8_t> weights);
   Operand add_constants(const void* data, size_t bytes);
   Operand add_constants(const Constants& constants);
   Operand operand(const View& view, int row, int column,

@@ -43,7 +43,7 @@ std::vector<int8_t> pack_depthwise(const ir::Convolution& conv, int padded_outpu
 }
 
 std::vector<uint8_t> pack_nibbles(const std::vector<int8_t>& weights) {
-  constexpr size_t block = nibble_block, half = block / 2;
+  constexpr size_t block = weight_block, half = block / 2;
   std::vector<uint8_t> packed((weights.size() + block - 1) / block * half, 0);
   for (size_t i = 0; i < weights.size(); ++i) {
     const auto nibble = static_cast<unsigned>(weights[i]) & 15U;

@@ -25,7 +25,7 @@ std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Se
 // Depthwise: [row][column][channel, padded].
 std::vector<int8_t> pack_depthwise(const ir::Convolution& conv, int padded_outputs);
 
-// 4-bit weights, two to a byte: of each block of nibble_block weights the first half in the low and
+// 4-bit weights, two to a byte: of each block of weight_block weights the first half in the low and
 // the second half in the high halves of the bytes, so that unpacking moves no byte. Zeros fill the
 // last block.
 std::vector<uint8_t> pack_nibbles(const std::vector<int8_t>& weights);

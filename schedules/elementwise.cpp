@@ -61,8 +61,8 @@ void schedule_elementwise(const lower::Kernel& kernel, const Machine& machine,
         .unroll(r.x, std::min(4, kernel.input_width));
     return;
   }
-  if (kernel.kind == lower::KernelKind::unpack) {
-    p.output.split(p.c, co, ci, kernel.inputs[0].channels).vectorize(ci).unroll(co);
+  if (kernel.kind == lower::KernelKind::unpack || kernel.kind == lower::KernelKind::widen) {
+    p.output.split(p.c, co, ci, 32).vectorize(ci).unroll(co);
     return;
   }
   const bool widen16 =
