@@ -244,8 +244,14 @@ std::string name_of(const ir::Graph& graph, const std::string& path) {
   return file.substr(0, file.find_last_of('.'));
 }
 
-// LibTorch's messages carry a stack trace; the first line says what happened.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+// LibTorch's messages carry source lines and a stack trace; the first line that is not empty says
+// what happened, with a colon where the source follows.
+std::string first_line(const std::string& text) {
+  const size_t start = std::min(text.find_first_not_of(" \n"), text.size());
+  std::string line = text.substr(start, text.find('\n', start) - start);
+  line.erase(line.find_last_not_of(" .:") + 1);
+  return line;
+}
 
 torch::jit::Module load(const ZipArchive& archive) {
   // Code of this name would run while loading.
@@ -276,10 +282,11 @@ ir::Graph read_torchscript(const ZipArchive& archive, bool fold) {
   } catch (const Error& error) {
     throw Error(archive.path() + ": " + error.what());
   } catch (const c10::Error& error) {
-    throw Error(archive.path() +
-                ": LibTorch cannot execute it: " + first_line(error.what_without_backtrace()));
+    throw Error(archive.path() + ": LibTorch cannot execute it: " +
+                first_line(error.what_without_backtrace()) + "; export it again");
   } catch (const std::exception& error) {
-    throw Error(archive.path() + ": LibTorch cannot read it: " + first_line(error.what()));
+    throw Error(archive.path() + ": LibTorch cannot read it: " + first_line(error.what()) +
+                "; export it again");
   }
   ir::verify(graph, archive.path());
   return graph;

@@ -1,4 +1,5 @@
 // TorchScript networks made here: what is imported, and what is refused with which words.
+#include <caffe2/serialize/inline_container.h>
 #include <gtest/gtest.h>
 #include <torch/script.h>
 
@@ -6,6 +7,7 @@
 
 #include "frontend/fuse.h"
 #include "frontend/read_network.h"
+#include "frontend/zip.h"
 #include "ir/error.h"
 #include "quant/executor.h"
 #include "tests/frontend_networks.h"
@@ -192,6 +194,40 @@ TEST(TorchScript, ChangesInPlaceOfViewedTensorsAreRefused) {
       "def forward(self, x):\n    y = torch.conv2d(x, self.stem, None, [1, 1], [1, 1])\n"
       "    a = y[:, 0:1]\n    b = torch.relu_(y)\n    return a + b[:, 0:1]\n",
       "in place");
+}
+
+// The file again, sound as an archive, but with `word` in its code replaced.
+std::string edited(const ScratchFolder& folder, const std::string& word, const std::string& by) {
+  const std::string file = save(folder, matting), result = folder.file("edited.pt");
+  const frontend::ZipArchive archive(testing::read_bytes(file), file);
+  caffe2::serialize::PyTorchStreamWriter writer(result);
+  int places = 0;
+  for (const std::string& name : archive.names()) {
+    const std::string inside = name.substr(archive.root().size() + 1);
+    std::string content = archive.content(name);
+    const size_t at = content.find(word);
+    const bool code =
+        inside.compare(inside.size() - std::min<size_t>(3, inside.size()), 3, ".py") == 0;
+    if (code && at != std::string::npos) {
+      content.replace(at, word.size(), by);
+      ++places;
+    }
+    if (inside != "version") writer.writeRecord(inside, content.data(), content.size());
+  }
+  writer.writeEndOfFile();
+  EXPECT_EQ(places, 1) << word;
+  return result;
+}
+
+TEST(TorchScript, CodeThatLibTorchRefusesIsOneLineWithARemedy) {
+  ScratchFolder folder;
+  EXPECT_EQ(error_of(edited(folder, "def forward", "def  forward")), "no error");
+  const std::string prefix = folder.file("edited.pt") + ": LibTorch cannot ";
+  EXPECT_EQ(error_of(edited(folder, "def forward", "def )forward")),
+            prefix + "read it: expected ident but found ')' here; export it again");
+  // LibTorch begins this message with an empty line.
+  EXPECT_EQ(error_of(edited(folder, "torch.cat(", "torch.cut(")),
+            prefix + "read it: Unknown builtin op: aten::cut; export it again");
 }
 
 TEST(TorchScript, CorruptFiles) {
