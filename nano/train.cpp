@@ -191,7 +191,7 @@ void Trainer::install(Variant& variant) {
     const bool clamped = op != variant.producers.end() &&
                          op->second->kind == ir::OpKind::activation &&
                          op->second->activation == ir::Activation::clamp01;
-    const Tensor result =
+    Tensor result =
         clamped ? variant.before_clamp + (value - variant.before_clamp).detach() : value;
     variant.before_clamp = value;  // a clamp follows its input
     return result;
@@ -352,7 +352,9 @@ void train_network(const std::string& path, int iterations, uint64_t seed) {
 }  // namespace
 }  // namespace mattec::nano
 
-int main(int argc, char** argv) {
+namespace {
+
+int run(int argc, char** argv) {
   CLI::App app("Trains the embedded network of mattec on generated clips.");
   int iterations = 2400;
   uint64_t seed = 1;
@@ -363,11 +365,17 @@ int main(int argc, char** argv) {
   app.add_option("--seed", seed, "for weights and clips")->capture_default_str();
   app.add_option("-o,--output", path, "weights to write, safetensors")->required();
   CLI11_PARSE(app, argc, argv);
+  mattec::nano::train_network(path, iterations, seed);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
   try {
-    mattec::nano::train_network(path, iterations, seed);
+    return run(argc, argv);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "mattec_train_nano: {}\n", error.what());
+    std::fprintf(stderr, "mattec_train_nano: %s\n", error.what());
     return 1;
   }
-  return 0;
 }

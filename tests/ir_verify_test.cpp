@@ -279,7 +279,7 @@ Example one_weight(int zero_point, int weight, int64_t bias) {
 }
 
 TEST(Verify, AccumulatorBoundIsExact) {
-  const int64_t top = 2147483647, reach = 127 * 255;
+  const int64_t top = 2147483647, reach = int64_t{127} * 255;
   const char* expected = "the accumulator of channel 1 can leave 32 bits";
   // z = 0: both forms are |bias| + 127 * 255.
   EXPECT_EQ(violations(one_weight(0, 127, top - reach).graph), std::vector<std::string>{});

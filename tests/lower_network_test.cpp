@@ -195,7 +195,7 @@ TEST(LowerErrors, CandidateThatReadsTheStateItself) {
   const ir::Op& gates =
       network.producer(network.producer(network.only(OpKind::mul).inputs[1]).inputs[0]);
   candidate.inputs[0] = gates.inputs[1];  // the state's 8-bit copy in the place of x
-  candidate.conv.quantized_weight.resize(6 * (6 + 6) * 9);
+  candidate.conv.quantized_weight.resize(size_t{6} * (6 + 6) * 9);
   EXPECT_ERROR(network.finish(), "has replaced it");
 }
 
@@ -219,8 +219,9 @@ TEST(LowerErrors, StateWithoutCopy) {
 TEST(LowerErrors, ThirdCopyOfAState) {
   Network network;
   const TensorId updated = network.make.graph.states[0].output;
-  TensorId third = network.make.op(OpKind::requantize, {updated}, test::narrow_grid());
-  third = network.make.op(OpKind::requantize, {updated}, ir::Grid{8, false, {1.0F / 64}, {128}});
+  network.make.op(OpKind::requantize, {updated}, test::narrow_grid());
+  const TensorId third =
+      network.make.op(OpKind::requantize, {updated}, ir::Grid{8, false, {1.0F / 64}, {128}});
   network.x = network.conv({third}, 1, 8);
   EXPECT_ERROR(network.finish(), "is a state's third grid; kernels write two copies of a state");
 }

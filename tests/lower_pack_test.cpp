@@ -54,13 +54,15 @@ TEST(Pack, DenseWeightsLieInTheirOrder) {
   for (const int lanes : {2, 4}) {
     const Example e = example(1, {3, 8, 5}, 7, 3);
     const int padded = 16, taps = 9, inputs = 16;
-    std::vector<int8_t> wanted(size_t((4 + 8 + 8) * taps * padded), 0);
+    std::vector<int8_t> wanted(size_t{4 + 8 + 8} * taps * padded, 0);
     for (size_t s = 0; s < e.segments.size(); ++s)
       for (int o = 0; o < 7; ++o)
         for (int c = 0; c < e.segments[s].count; ++c)
           for (int tap = 0; tap < taps; ++tap)
-            wanted[place(e, s, o, c, tap, padded, lanes)] = e.conv.quantized_weight[size_t(
-                (o * inputs + e.segments[s].weight_channel + c) * taps + tap)];
+            wanted[place(e, s, o, c, tap, padded, lanes)] =
+                e.conv
+                    .quantized_weight[size_t(o * inputs + e.segments[s].weight_channel + c) * taps +
+                                      size_t(tap)];
     EXPECT_EQ(pack_dense(e.conv, e.segments, padded, lanes), wanted) << lanes << " lanes";
   }
 }
@@ -70,10 +72,10 @@ TEST(Pack, DenseWeightsFollowTheOrderOfTheSegments) {
   Example e = example(2, {4, 6}, 5, 1);
   std::swap(e.segments[0], e.segments[1]);
   const std::vector<int8_t> packed = pack_dense(e.conv, e.segments, 16, 4);
-  EXPECT_EQ(packed[0], e.conv.quantized_weight[4]);           // channel 4 of output 0
-  EXPECT_EQ(packed[4], e.conv.quantized_weight[10 + 4]);      // and of output 1
-  EXPECT_EQ(packed[2 * 16 * 4], e.conv.quantized_weight[0]);  // two groups further
-  EXPECT_EQ(packed[2 * 16 * 4 + 3], e.conv.quantized_weight[3]);
+  EXPECT_EQ(packed[0], e.conv.quantized_weight[4]);                   // channel 4 of output 0
+  EXPECT_EQ(packed[4], e.conv.quantized_weight[10 + 4]);              // and of output 1
+  EXPECT_EQ(packed[size_t{2} * 16 * 4], e.conv.quantized_weight[0]);  // two groups further
+  EXPECT_EQ(packed[size_t{2} * 16 * 4 + 3], e.conv.quantized_weight[3]);
 }
 
 TEST(Pack, DepthwiseWeightsLieInTheirOrder) {
@@ -83,7 +85,7 @@ TEST(Pack, DepthwiseWeightsLieInTheirOrder) {
   for (int tap = 0; tap < 9; ++tap)
     for (int o = 0; o < 16; ++o)
       EXPECT_EQ(packed[size_t(tap * 16 + o)],
-                o < 5 ? e.conv.quantized_weight[size_t(o * 9 + tap)] : 0);
+                o < 5 ? e.conv.quantized_weight[size_t(o) * 9 + size_t(tap)] : 0);
 }
 
 // The definition, b + sum (w (x - z)) << e, and what kernels compute, b' + sum (w x) << e, agree.
@@ -98,9 +100,8 @@ TEST(Pack, FoldedBiasReplacesTheZeroPoints) {
       for (int c = 0; c < segment.count; ++c)
         for (int tap = 0; tap < taps; ++tap) {
           const int64_t x = random() % 256;
-          const int64_t w =
-              e.conv
-                  .quantized_weight[size_t((o * inputs + segment.weight_channel + c) * taps + tap)];
+          const size_t at = size_t(o * inputs + segment.weight_channel + c) * taps + size_t(tap);
+          const int w = e.conv.quantized_weight[at];
           defined += w * (x - segment.grid->zero_point_of(c)) * (1 << segment.shift);
           computed += w * x * (1 << segment.shift);
         }
@@ -111,7 +112,7 @@ TEST(Pack, FoldedBiasReplacesTheZeroPoints) {
 TEST(Pack, FoldedBiasOfADepthwiseConvolutionTakesItsOwnChannel) {
   Example e = example(6, {5}, 5, 3);
   e.conv.depthwise = true;
-  e.conv.quantized_weight.resize(5 * 9);
+  e.conv.quantized_weight.resize(size_t{5} * 9);
   ir::Grid grid = test::unit_grid();
   grid.scale.assign(5, 1.0F);
   grid.zero_point = {0, 1, 10, 100, 255};
@@ -119,7 +120,7 @@ TEST(Pack, FoldedBiasOfADepthwiseConvolutionTakesItsOwnChannel) {
   const std::vector<int32_t> folded = folded_bias(e.conv, e.segments);
   for (int o = 0; o < 5; ++o) {
     int32_t sum = 0;
-    for (int tap = 0; tap < 9; ++tap) sum += e.conv.quantized_weight[size_t(o * 9 + tap)];
+    for (int tap = 0; tap < 9; ++tap) sum += e.conv.quantized_weight[size_t(o) * 9 + size_t(tap)];
     EXPECT_EQ(folded[size_t(o)], e.conv.quantized_bias[size_t(o)] - sum * grid.zero_point_of(o));
   }
 }
@@ -134,8 +135,9 @@ TEST(Pack, PairsFillSixteenBits) {
 
 // The first 32 of 64 weights in the low halves of 32 bytes, two's complement.
 TEST(Pack, NibblesLieInTheirOrder) {
-  std::vector<int8_t> weights;
-  for (int i = 0; i < 70; ++i) weights.push_back(static_cast<int8_t>(i % 13 == 0 ? -8 : i % 8));
+  std::vector<int8_t> weights(70);
+  for (size_t i = 0; i < weights.size(); ++i)
+    weights[i] = static_cast<int8_t>(i % 13 == 0 ? -8 : static_cast<int>(i % 8));
   const std::vector<uint8_t> packed = pack_nibbles(weights);
   ASSERT_EQ(packed.size(), 64U);
   for (size_t i = 0; i < 128; ++i) {
@@ -160,7 +162,7 @@ float as_float(int32_t word) {
 }
 
 int32_t word(const Constants& constants, int row, int channel) {
-  return constants.words()[size_t(row * 16 + channel)];
+  return constants.words()[size_t(row) * 16 + size_t(channel)];
 }
 
 // Scales around 1 / (n + 1/2), where 1 lies between two integers: the bound must be rounded as the

@@ -97,7 +97,7 @@ TEST(Simulator, RoundsEveryTensorAsTheInterpreterDoes) {
   Executor executor = simulator(graph);
   const auto round = executor.hooks.on_store;
   executor.hooks.on_store = [&](ir::TensorId id, const torch::Tensor& value) {
-    const torch::Tensor real = round(id, value).contiguous();
+    torch::Tensor real = round(id, value).contiguous();
     const ir::IntegerTensor& integer = interpreter.tensor(id);
     const ir::Tensor& tensor = graph.tensor(id);
     double sum = 0, largest = 0;
@@ -165,7 +165,7 @@ TEST(Calibrate, SurvivesBlackFramesAndDeadFilters) {
       const size_t row = op.conv.weight.size() / op.conv.bias.size();
       std::fill_n(op.conv.weight.begin(), row, 0.0F);
     }
-  Frame black{width, height, std::vector<uint8_t>(width * height * 3, 0)};
+  Frame black{width, height, std::vector<uint8_t>(size_t{width} * height * 3, 0)};
   const Clip clip(frame_count, black);
   const ir::Graph quantized = quantize(fused, {clip}, quick());
   Executor reference(fused);

@@ -45,7 +45,7 @@ struct Fixture {
       const torch::Tensor x = torch::rand({outputs, row, 50}, real);
       moments = {torch::bmm(x, x.transpose(1, 2)) / 50, x.mean(2)};
     } else {
-      const torch::Tensor x = torch::rand({4 * row, row}, real);
+      const torch::Tensor x = torch::rand({int64_t{4} * row, row}, real);
       moments = {torch::mm(x.t(), x) / (4 * row), x.mean(0)};
     }
   }
@@ -70,9 +70,9 @@ TEST(Gptq, BeatsNearestUnderItsOwnCovariance) {
   torch::manual_seed(1);
   const torch::Tensor mix = torch::randn({20, 20}, torch::kDouble);
   const torch::Tensor covariance = torch::mm(mix, mix.t());
-  std::vector<float> weight;
+  std::vector<float> weight(size_t{20} * 8);
   std::mt19937 engine(2);
-  for (int i = 0; i < 20 * 8; ++i) weight.push_back(static_cast<float>(engine() % 1000) / 100 - 5);
+  for (float& value : weight) value = static_cast<float>(engine() % 1000) / 100 - 5;
   const std::vector<double> scale(8, 1.0);
   const auto rounded = gptq_round(weight, covariance, scale, -8, 7, 0.01);
   const auto error = [&](const std::function<double(size_t)>& value) {

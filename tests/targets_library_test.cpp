@@ -117,12 +117,14 @@ TEST(Library, HeaderCompilesInCAndCxx) {
   write_text(folder / "user.cpp", text);
   for (const char* standard : {"-std=c99", "-std=c11"}) {
     const Outcome outcome =
-        run(std::string(MATTEC_CC) + " " + standard + flags + (folder / "user.c") + library);
+        run(std::string(MATTEC_CC " ").append(standard).append(flags).append(folder / "user.c") +
+            library);
     EXPECT_EQ(outcome.status, 0) << standard << "\n" << outcome.output;
   }
   for (const char* standard : {"-std=c++11", "-std=c++17"}) {
     const Outcome outcome =
-        run(std::string(MATTEC_CXX) + " " + standard + flags + (folder / "user.cpp") + library);
+        run(std::string(MATTEC_CXX " ").append(standard).append(flags).append(folder / "user.cpp") +
+            library);
     EXPECT_EQ(outcome.status, 0) << standard << "\n" << outcome.output;
   }
 }

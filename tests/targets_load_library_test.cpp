@@ -16,7 +16,7 @@ std::string read_file(const std::string& path) {
 }
 
 std::string write_scratch(const std::string& name, const std::string& bytes) {
-  const std::string path = testing::TempDir() + name;
+  std::string path = testing::TempDir() + name;
   std::ofstream(path, std::ios::binary) << bytes;
   return path;
 }
@@ -32,7 +32,7 @@ std::string error_of(const std::string& path) {
 
 // Steps the fake library (tests/fake_library.c) with a frame of one green value.
 int alpha_for_green(mattec_session* session, uint8_t green) {
-  std::vector<uint8_t> frame(16 * 8 * 3, 0), alpha(16 * 8);
+  std::vector<uint8_t> frame(size_t{16} * 8 * 3, 0), alpha(size_t{16} * 8);
   for (size_t i = 1; i < frame.size(); i += 3) frame[i] = green;
   const mattec_image image = {frame.data(), 16, 8, 48, MATTEC_RGB};
   mattec_outputs outputs = {};

@@ -14,6 +14,7 @@ namespace {
 std::vector<std::vector<uint8_t>> generated_clip(uint64_t seed, ir::Size size, int count) {
   const nano::ClipGenerator generator(seed, size.width, size.height);
   std::vector<std::vector<uint8_t>> frames;
+  frames.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) frames.push_back(generator.frame(i).frame);
   return frames;
 }

@@ -17,6 +17,7 @@ constexpr char weights[] = "models/rvm_mobilenetv3.safetensors";
 std::vector<std::vector<uint8_t>> generated_clip(uint64_t seed, ir::Size size, int count) {
   const nano::ClipGenerator generator(seed, size.width, size.height);
   std::vector<std::vector<uint8_t>> frames;
+  frames.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) frames.push_back(generator.frame(i).frame);
   return frames;
 }

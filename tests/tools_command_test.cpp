@@ -270,7 +270,7 @@ TEST(Run, StreamsInConstantMemory) {
     ASSERT_EQ(result.exit_code, 0) << result.err;
     peak[frames == 2000] = result.peak_kilobytes;
   }
-  EXPECT_LT(peak[1], peak[0] + 8 * 1024);
+  EXPECT_LT(peak[1], peak[0] + 8192);
 }
 
 }  // namespace

@@ -207,14 +207,15 @@ TEST(CalibrationClips, CoverTheSizeWithoutDistortion) {
   Image frame({4, 12}, 3);  // a white square in the middle of black
   for (int y = 0; y < 4; ++y)
     for (int x = 4; x < 8; ++x)
-      for (int c = 0; c < 3; ++c) frame.pixels[static_cast<size_t>((y * 12 + x) * 3 + c)] = 255;
+      for (int c = 0; c < 3; ++c)
+        frame.pixels[static_cast<size_t>(y * 12 + x) * 3 + static_cast<size_t>(c)] = 255;
   sink->write(frame, "1");
   sink->finish();
   const quant::Clip clip = load_calibration_clip(scratch / "clip", {8, 8}, 5);
   ASSERT_EQ(clip.size(), 1U);
   EXPECT_EQ(clip[0].width, 8);
-  EXPECT_EQ(clip[0].rgb[(4 * 8 + 4) * 3], 255);  // twice as large, its sides cut off
-  EXPECT_GT(clip[0].rgb[(4 * 8 + 0) * 3], 128);
+  EXPECT_EQ(clip[0].rgb[size_t{4 * 8 + 4} * 3], 255);  // twice as large, its sides cut off
+  EXPECT_GT(clip[0].rgb[size_t{4 * 8 + 0} * 3], 128);
   EXPECT_EQ(load_calibration_clip(scratch / "clip", {4, 8}, 5)[0].rgb[0], 0);
 }
 

@@ -1,6 +1,7 @@
 // Scaling, composite and foreground arithmetic; text of durations.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "tests/tools_scratch.h"
@@ -58,7 +59,7 @@ TEST(Composite, RoundsToNearestForEveryAlphaAndColour) {
         alpha.pixels = {static_cast<uint8_t>(a)};
         composite(foreground, alpha, background, out);
         const double exact = (a * f + (255 - a) * b) / 255.0;
-        ASSERT_EQ(out.pixels[0], static_cast<int>(exact + 0.5)) << a << " " << f << " " << b;
+        ASSERT_EQ(out.pixels[0], std::lround(exact)) << a << " " << f << " " << b;
         ASSERT_EQ(out.pixels[1], 255 - a);
         ASSERT_EQ(out.pixels[2], a);
       }

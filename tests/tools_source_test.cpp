@@ -122,7 +122,7 @@ TEST_P(VideoFormats, KeepFramesOrderAndRate) {
   Image frame;
   for (int i = 0; i < 12; ++i) {
     ASSERT_TRUE(source->next(frame)) << i;
-    const size_t middle = (24 * 64 + 32) * 3;
+    const size_t middle = size_t{24 * 64 + 32} * 3;
     EXPECT_NEAR(frame.pixels[middle + 1], picture({48, 64}, i).pixels[middle + 1], 7) << i;
   }
   EXPECT_FALSE(source->next(frame));
