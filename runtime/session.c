@@ -36,9 +36,8 @@ static void run_rows(void* context, int32_t index) {
   for (int64_t i = 0; i < step->operand_count; ++i) {
     const mattec_operand* operand = &step->operands[i];
     /* Kernels do not write to constants; Halide's buffers have no const. */
-    uint8_t* base = operand->base == MATTEC_IN_ARENA
-                        ? session->tensors
-                        : (uint8_t*)(uintptr_t)session->plan->constants;
+    uint8_t* base =
+        operand->base == MATTEC_IN_ARENA ? session->tensors : (uint8_t*)session->plan->constants;
     buffers[i] =
         (mattec_kernel_buffer){.host = base + operand->offset + first * operand->row_advance};
     arguments[2 + i] = &buffers[i];
