@@ -50,14 +50,14 @@ Expr Constants::real(int copy, lower::CopyRow row) const {
 
 Expr round_biased(const Expr& value) { return reinterpret<int32_t>(value + lower::rounding_magic); }
 
+Expr rounded(const Expr& value) { return (value + lower::rounding_magic) - lower::rounding_magic; }
+
 GridValue to_grid(const Expr& value, const Constants& constants, ir::Rounding rounding) {
   const Expr clamped =
       min(max(value, constants.real(lower::row_low)), constants.real(lower::row_high));
   if (rounding == ir::Rounding::down) return {cast<uint8_t>(cast<int32_t>(clamped)), Expr()};
-  const Expr biased = round_biased(clamped);
-  // Taking the magic number away again leaves the rounded integer as a float.
-  return {cast<uint8_t>(biased + constants.integer(lower::row_zero_point)),
-          reinterpret<float>(biased) - lower::rounding_magic};
+  return {cast<uint8_t>(round_biased(clamped) + constants.integer(lower::row_zero_point)),
+          rounded(clamped)};
 }
 
 std::vector<Expr> copies(const lower::Kernel& kernel, const Constants& constants,

@@ -42,6 +42,8 @@ class Constants {
 // Rounds a float of magnitude below 2^22 to nearest even; the result is lower::rounding_bias too
 // large (the zero point's row makes up for it).
 Halide::Expr round_biased(const Halide::Expr& value);
+// The same as a float: taking the magic number away again leaves the rounded value.
+Halide::Expr rounded(const Halide::Expr& value);
 // An integer of a tensor as it is stored (unsigned, 8 bit) and as a float less its zero point.
 struct GridValue {
   Halide::Expr stored, centred;

@@ -114,17 +114,16 @@ void accumulate(const lower::Kernel& kernel, const std::vector<ImageParam>& inpu
   }
 }
 
-// Unsigned 8-bit integer of a sigmoid: r and z of the GRU, zero point 0.
-Expr gate_integer(const Expr& value) {
-  return round_biased(min(max(value, 0.0f), 255.0f)) - lower::rounding_bias;
-}
+// Unsigned 8-bit integer of a sigmoid, as a float: r and z of the GRU, zero point 0.
+Expr gate_integer(const Expr& value) { return rounded(min(max(value, 0.0f), 255.0f)); }
 
-// The candidate's `value` -> h += z (c - h) and h's copies.
+// The candidate's `value` -> h += z (c - h) and h's copies. All integers are below 2^24, so floats
+// hold them and their products exactly, and a 32-bit integer multiplication is four times as slow.
 void blend(const lower::Kernel& kernel, const Constants& constants, const RowRange& rows,
            const Expr& value, Pipeline& made) {
   const Var c = made.c, x = made.x, y = made.y;
   const ImageParam z = input_parameter("z", UInt(8), kernel.extra, kernel.width);
-  const Expr candidate = cast<int32_t>(to_grid(value, constants, kernel.rounding).stored);
+  const Expr candidate = to_grid(value, constants, kernel.rounding).centred;
   // An update of the output itself: h is read and written in place, and all values are computed
   // before any is stored.
   Func& output = made.output;
@@ -132,13 +131,14 @@ void blend(const lower::Kernel& kernel, const Constants& constants, const RowRan
   std::vector<Expr> undefined(kernel.copies.size(), undef<uint8_t>());
   undefined.insert(undefined.begin(), undef<int16_t>());
   output(c, x, y) = Tuple(undefined);
-  const Expr old = cast<int32_t>(output(c, x, y)[0]);
-  const Expr step = ((candidate - 128) * 256 - old) * cast<int32_t>(z(c, x, y));
+  const Expr old = cast<float>(cast<int32_t>(output(c, x, y)[0]));
+  const Expr step = (candidate * 256.0f - old) * cast<float>(cast<int32_t>(z(c, x, y)));
   // Within 2^22: z is a sigmoid's integer, at most 1 in real value, and the step below 2^16.
-  const Expr change = round_biased(cast<float>(step) * constants.real(lower::row_second));
-  const Expr updated = clamp(old + (change - lower::rounding_bias), -32768, 32767);
-  std::vector<Expr> values = copies(kernel, constants, cast<float>(updated));
-  values.insert(values.begin(), cast<int16_t>(updated));
+  const Expr change = rounded(step * constants.real(lower::row_second));
+  const Expr updated = min(max(old + change, -32768.0f), 32767.0f);
+  std::vector<Expr> values = copies(kernel, constants, updated);
+  // The low half of the sum's bits is the integer: rounding_bias has none there.
+  values.insert(values.begin(), cast<int16_t>(round_biased(updated)));
   output(c, x, y) = Tuple(values);
   made.arguments.emplace_back(z);
   bind_outputs(kernel, rows, made);
@@ -188,9 +188,11 @@ Pipeline build_conv(const lower::Kernel& kernel) {
     const int half = kernel.extra.channels;
     const ImageParam h = input_parameter("h", Int(16), kernel.extra, kernel.width);
     const Expr gate = gate_integer(value);
-    const Expr product = cast<float>(gate * cast<int32_t>(h(min(c, half - 1), x, y))) * second;
+    const Expr state = cast<float>(cast<int32_t>(h(min(c, half - 1), x, y)));
+    const Expr product = gate * state * second;  // gate * state is below 2^23: exact
     const Expr reset = to_grid(product, constants, kernel.rounding).stored;
-    write(kernel, constants, rows, {select(c < half, reset, cast<uint8_t>(gate)), Expr()}, made);
+    write(kernel, constants, rows,
+          {select(c < half, reset, cast<uint8_t>(round_biased(gate))), Expr()}, made);
     made.arguments.emplace_back(h);
   } else if (kernel.has_residual) {
     const ImageParam residual = input_parameter("residual", UInt(8), kernel.extra, kernel.width);
