@@ -198,7 +198,8 @@ TEST(TorchScript, ChangesInPlaceOfViewedTensorsAreRefused) {
 
 // The file again, sound as an archive, but with `word` in its code replaced.
 std::string edited(const ScratchFolder& folder, const std::string& word, const std::string& by) {
-  const std::string file = save(folder, matting), result = folder.file("edited.pt");
+  const std::string file = save(folder, matting);
+  std::string result = folder.file("edited.pt");
   const frontend::ZipArchive archive(testing::read_bytes(file), file);
   caffe2::serialize::PyTorchStreamWriter writer(result);
   int places = 0;

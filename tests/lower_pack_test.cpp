@@ -101,7 +101,7 @@ TEST(Pack, FoldedBiasReplacesTheZeroPoints) {
         for (int tap = 0; tap < taps; ++tap) {
           const int64_t x = random() % 256;
           const size_t at = size_t(o * inputs + segment.weight_channel + c) * taps + size_t(tap);
-          const int w = e.conv.quantized_weight[at];
+          const int8_t w = e.conv.quantized_weight[at];
           defined += w * (x - segment.grid->zero_point_of(c)) * (1 << segment.shift);
           computed += w * x * (1 << segment.shift);
         }
