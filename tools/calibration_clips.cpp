@@ -1,9 +1,6 @@
 #include "tools/calibration_clips.h"
 
 #include <algorithm>
-#include <cctype>
-#include <cmath>
-#include <cstring>
 #include <deque>
 #include <filesystem>
 
@@ -15,16 +12,6 @@ namespace mattec::tools {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_video_name(const fs::path& path) {
-  static const char* const extensions[] = {".mp4", ".mov", ".m4v",  ".mkv", ".webm",
-                                           ".avi", ".mpg", ".mpeg", ".ts",  ".mts",
-                                           ".wmv", ".flv", ".3gp",  ".ogv"};
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return std::find(std::begin(extensions), std::end(extensions), extension) != std::end(extensions);
-}
 
 // The clip that a folder itself is; empty if it is none.
 std::string clip_in(const fs::path& folder) {
@@ -51,26 +38,6 @@ void add_entries(const fs::path& folder, std::vector<std::string>& clips) {
     throw Error(folder.string() + ": holds no clips (videos, images, or folders of images)");
   std::sort(found.begin(), found.end(), natural_less);
   clips.insert(clips.end(), found.begin(), found.end());
-}
-
-// Scaled so that it covers `size`, the rest cut off evenly on both sides: nothing is distorted.
-void cover(const Image& frame, ir::Size size, Image& scaled, quant::Frame& result) {
-  const double ratio = std::max(static_cast<double>(size.height) / frame.size.height,
-                                static_cast<double>(size.width) / frame.size.width);
-  const ir::Size covering = {
-      std::max(size.height, static_cast<int>(std::lround(frame.size.height * ratio))),
-      std::max(size.width, static_cast<int>(std::lround(frame.size.width * ratio)))};
-  scale(frame, covering, scaled);
-  const size_t top = static_cast<size_t>(covering.height - size.height) / 2;
-  const size_t left = static_cast<size_t>(covering.width - size.width) / 2;
-  const size_t row_bytes = static_cast<size_t>(size.width) * 3;
-  result.width = size.width;
-  result.height = size.height;
-  result.rgb.resize(row_bytes * static_cast<size_t>(size.height));
-  for (size_t y = 0; y < static_cast<size_t>(size.height); ++y)
-    std::memcpy(result.rgb.data() + y * row_bytes,
-                scaled.pixels.data() + ((top + y) * static_cast<size_t>(covering.width) + left) * 3,
-                row_bytes);
 }
 
 }  // namespace
@@ -101,8 +68,8 @@ quant::Clip load_calibration_clip(const std::string& path, ir::Size size, int fr
   Image frame, scaled;
   for (int i = 0; i < first_frame + frames && source->next(frame); ++i) {
     if (kept.size() == static_cast<size_t>(frames)) kept.pop_front();
-    kept.emplace_back();
-    cover(frame, size, scaled, kept.back());
+    cover(frame, size, scaled);
+    kept.push_back({size.width, size.height, scaled.pixels});
   }
   return {std::make_move_iterator(kept.begin()), std::make_move_iterator(kept.end())};
 }

@@ -54,7 +54,7 @@ const Image& Background::next() {
     source_ = open_source(path_, {});
     if (!source_->next(frame_)) throw Error(path_ + ": cannot be read a second time");
   }
-  scale(frame_, size_, scaled_);
+  cover(frame_, size_, scaled_);
   return scaled_;
 }
 

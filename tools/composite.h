@@ -14,7 +14,7 @@ namespace mattec::tools {
 class Background {
  public:
   // `text`: "#rrggbb", a colour's name (black, white, gray, red, green, blue, yellow, cyan,
-  // magenta), or a path. Scaled to `size`. Throws Error.
+  // magenta), or a path. Covers `size` without distortion. Throws Error.
   Background(const std::string& text, ir::Size size);
   // The background of the next frame.
   const Image& next();

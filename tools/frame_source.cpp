@@ -6,6 +6,7 @@
 #include <cctype>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 
 #include "ir/error.h"
 #include "tools/source_kinds.h"
@@ -25,7 +26,20 @@ void require_readable_file(const std::string& path) {
   if (fs::file_size(path, error) == 0) throw Error(path + ": is empty (0 bytes)");
 }
 
+// In capitals too.
+bool has_extension(const std::string& path, std::initializer_list<const char*> extensions) {
+  std::string extension = fs::path(path).extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return std::find(extensions.begin(), extensions.end(), extension) != extensions.end();
+}
+
 }  // namespace
+
+void FrameSource::skip(int64_t frames) {
+  Image passed;
+  while (frames > 0 && next(passed)) --frames;
+}
 
 bool natural_less(const std::string& a, const std::string& b) {
   size_t i = 0, j = 0;
@@ -49,12 +63,13 @@ bool natural_less(const std::string& a, const std::string& b) {
 }
 
 bool is_image_name(const std::string& path) {
-  static const char* const extensions[] = {".png", ".jpg",  ".jpeg", ".bmp", ".webp",
-                                           ".tif", ".tiff", ".ppm",  ".pgm"};
-  std::string extension = fs::path(path).extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return std::find(std::begin(extensions), std::end(extensions), extension) != std::end(extensions);
+  return has_extension(path,
+                       {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"});
+}
+
+bool is_video_name(const std::string& path) {
+  return has_extension(path, {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg",
+                              ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv"});
 }
 
 std::vector<std::string> images_in(const std::string& folder) {
@@ -80,7 +95,7 @@ std::unique_ptr<FrameSource> open_source(const std::string& path, const SourceOp
     return open_images(std::move(files), options);
   }
   require_readable_file(path);
-  return is_image_name(path) ? open_images({path}, options) : open_video(path);
+  return is_image_name(path) ? open_images({path}, options) : open_video(path, options);
 }
 
 }  // namespace mattec::tools

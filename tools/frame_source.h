@@ -18,6 +18,8 @@ class FrameSource {
   // The next frame; false after the last one. All frames of a clip have size(). Throws Error,
   // naming file and frame, where a frame is damaged or of another size, and Interrupted.
   virtual bool next(Image& frame) = 0;
+  // Passes over frames, at most to the end. Throws like next().
+  virtual void skip(int64_t frames);
 
   ir::Size size() const { return size_; }
   // Frames a second.
@@ -37,7 +39,7 @@ class FrameSource {
 
 // What the input itself may not say.
 struct SourceOptions {
-  int channels = 3;                  // 3 = R, G, B; 1 = luminance (folders only)
+  int channels = 3;                  // 3 = R, G, B; 1 = luminance (not of standard input)
   std::optional<ir::Size> raw_size;  // standard input: size of its frames
   double rate = 25;                  // for folders and standard input: frames a second
 };
@@ -52,6 +54,9 @@ bool natural_less(const std::string& a, const std::string& b);
 
 // True for the file name of a format that OpenCV reads as a single picture.
 bool is_image_name(const std::string& path);
+
+// True for the file name of a video, by its extension.
+bool is_video_name(const std::string& path);
 
 // The images of a folder, in natural order; empty if there are none.
 std::vector<std::string> images_in(const std::string& folder);

@@ -1,6 +1,7 @@
 // A folder of images as a clip.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
@@ -38,6 +39,12 @@ class ImageSource : public FrameSource {
                       file, frame.size.width, frame.size.height, size_.width, size_.height));
     frame_name_ = std::filesystem::path(file).stem().string();
     return true;
+  }
+
+  // Without decoding them.
+  void skip(int64_t frames) override {
+    const size_t left = files_.size() - position_;
+    position_ += std::min(left, static_cast<size_t>(std::max<int64_t>(frames, 0)));
   }
 
  private:

@@ -1,5 +1,7 @@
 #include "tools/scale.h"
 
+#include <algorithm>
+#include <cmath>
 #include <opencv2/imgproc.hpp>
 
 #include "tools/opencv_view.h"
@@ -26,6 +28,34 @@ void scale(const Image& from, ir::Size size, Image& to) {
   cv::Mat pixels = view(to);
   cv::resize(view(small.empty() ? from : small), pixels, pixels.size(), 0, 0,
              cv::INTER_LINEAR_EXACT);
+}
+
+void cover(const Image& from, ir::Size size, Image& to) {
+  const double ratio = std::max(static_cast<double>(size.height) / from.size.height,
+                                static_cast<double>(size.width) / from.size.width);
+  const ir::Size covering = {
+      std::max(size.height, static_cast<int>(std::lround(from.size.height * ratio))),
+      std::max(size.width, static_cast<int>(std::lround(from.size.width * ratio)))};
+  if (covering == size) {
+    scale(from, size, to);
+    return;
+  }
+  Image scaled;
+  scale(from, covering, scaled);
+  const cv::Rect middle((covering.width - size.width) / 2, (covering.height - size.height) / 2,
+                        size.width, size.height);
+  to.reset(size, from.channels);
+  cv::Mat target = view(to);
+  view(scaled)(middle).copyTo(target);
+}
+
+ir::Size fitting(ir::Size from, ir::Size frame) {
+  const double ratio = std::min(static_cast<double>(frame.height) / from.height,
+                                static_cast<double>(frame.width) / from.width);
+  const auto extent = [ratio](int length, int limit) {
+    return std::clamp(static_cast<int>(std::lround(length * ratio)), 1, limit);
+  };
+  return {extent(from.height, frame.height), extent(from.width, frame.width)};
 }
 
 }  // namespace mattec::tools

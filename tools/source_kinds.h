@@ -9,7 +9,7 @@
 
 namespace mattec::tools {
 
-std::unique_ptr<FrameSource> open_video(const std::string& path);
+std::unique_ptr<FrameSource> open_video(const std::string& path, const SourceOptions& options);
 std::unique_ptr<FrameSource> open_images(std::vector<std::string> files,
                                          const SourceOptions& options);
 std::unique_ptr<FrameSource> open_standard_input(const SourceOptions& options);

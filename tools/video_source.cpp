@@ -17,7 +17,8 @@ namespace {
 
 class VideoSource : public FrameSource {
  public:
-  explicit VideoSource(const std::string& path) : path_(path) {
+  VideoSource(const std::string& path, const SourceOptions& options)
+      : path_(path), channels_(options.channels) {
     silence_codecs();
     const std::string missing = missing_end(path);
     if (!missing.empty())
@@ -54,9 +55,9 @@ class VideoSource : public FrameSource {
           fmt::format("{}: frame {} is {}x{}, the first one {}x{}; the frames of a clip "
                       "must have one size",
                       path_, frames_, ahead_.cols, ahead_.rows, size_.width, size_.height));
-    frame.reset(size_, 3);
+    frame.reset(size_, channels_);
     cv::Mat target = view(frame);
-    cv::cvtColor(ahead_, target, cv::COLOR_BGR2RGB);
+    cv::cvtColor(ahead_, target, channels_ == 1 ? cv::COLOR_BGR2GRAY : cv::COLOR_BGR2RGB);
     ahead_.release();
     frame_name_ = fmt::format("{:06}", frames_++);
     return true;
@@ -83,6 +84,7 @@ class VideoSource : public FrameSource {
   }
 
   std::string path_;
+  int channels_;
   cv::VideoCapture capture_;
   cv::Mat ahead_;  // the first frame is read on opening: it tells the size
   int64_t frames_ = 0;
@@ -91,8 +93,8 @@ class VideoSource : public FrameSource {
 
 }  // namespace
 
-std::unique_ptr<FrameSource> open_video(const std::string& path) {
-  return std::make_unique<VideoSource>(path);
+std::unique_ptr<FrameSource> open_video(const std::string& path, const SourceOptions& options) {
+  return std::make_unique<VideoSource>(path, options);
 }
 
 }  // namespace mattec::tools
