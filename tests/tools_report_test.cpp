@@ -82,13 +82,37 @@ TEST(Eval, NamesWhatAClipLacks) {
   write_uniform(scratch / "clip/src", {4, 4}, {1, 2}, 3);
   expect_failure(command(scratch, arguments), 1, "has no folder pha");
   write_uniform(scratch / "clip/pha", {4, 4}, {1}, 1);
-  expect_failure(command(scratch, arguments), 1, "has 2 frames in src and 1 mattes in pha");
+  expect_failure(command(scratch, arguments), 1, "has 2 frames, but ");
   fs::remove_all(scratch / "clip/pha");
   write_uniform(scratch / "clip/pha", {4, 5}, {1, 2}, 1);
-  expect_failure(command(scratch, arguments), 1, "its frames are 4x4, its mattes 5x4");
+  expect_failure(command(scratch, arguments), 1, "its frames are 4x4, but the mattes in ");
   fs::remove_all(scratch / "clip/pha");
   fs::create_directory(scratch / "clip/pha");
   expect_failure(command(scratch, arguments), 1, "holds no images");
+}
+
+// White before black is its own matte, which is what the fake network answers.
+TEST(Eval, ComposesForegroundsWithBackgrounds) {
+  const Scratch scratch;
+  for (const char* folder : {"set", "set/fgr", "set/pha", "backs"})
+    fs::create_directory(scratch / folder);
+  write_uniform(scratch / "set/fgr/walk", {40, 80}, {255, 255, 255}, 3);
+  write_uniform(scratch / "set/pha/walk", {40, 80}, {51, 102, 204}, 1);
+  write_uniform(scratch / "backs/night", {9, 9}, {0}, 3);
+  const std::vector<std::string> arguments = {
+      "eval",     FAKE_LIBRARY, scratch / "set", "--backgrounds", scratch / "backs", "--clips", "2",
+      "--frames", "2",          "--motion",      "off",           "--json"};
+  const Json clips = json_of(command(scratch, arguments))["clips"];
+  ASSERT_EQ(clips.size(), 2U);
+  for (const Json& clip : clips) {
+    EXPECT_EQ(clip["name"], "walk on night");
+    EXPECT_EQ(clip["frames"], 2);
+    EXPECT_EQ(clip["mad"], 0);
+  }
+  for (const char* option : {"--clips", "--seed"})
+    expect_failure(command(scratch, {"eval", FAKE_LIBRARY, scratch / "set", option, "2"}), 2,
+                   "--backgrounds");
+  expect_failure(command(scratch, {"eval", FAKE_LIBRARY, scratch / "set"}), 1, "--backgrounds");
 }
 
 TEST(Bench, JsonHasTheAgreedShape) {

@@ -128,6 +128,23 @@ TEST_P(VideoFormats, KeepFramesOrderAndRate) {
   EXPECT_FALSE(source->next(frame));
 }
 
+TEST_P(VideoFormats, SkipFramesLikeAFolderDoes) {
+  const Scratch scratch;
+  const std::string path = scratch / (std::string("clip.") + GetParam());
+  write_clip(path, {48, 64}, 6, 25);
+  write_clip(scratch / "folder", {48, 64}, 6, 25);
+  Image frame;
+  for (const std::string& clip : {path, scratch / "folder"}) {
+    const std::unique_ptr<FrameSource> source = open_source(clip, {});
+    source->skip(0);
+    source->skip(4);
+    ASSERT_TRUE(source->next(frame));
+    EXPECT_NEAR(frame.pixels[0], picture({48, 64}, 4).pixels[0], 7);
+    source->skip(7);
+    EXPECT_FALSE(source->next(frame));
+  }
+}
+
 TEST_P(VideoFormats, CutOffAnywhereAreOneError) {
   const Scratch scratch;
   const std::string path = scratch / (std::string("clip.") + GetParam());

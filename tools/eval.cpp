@@ -1,7 +1,6 @@
 // mattec eval: mattes against the exact ones, by the five usual metrics.
 #include <fmt/core.h>
 
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -9,15 +8,13 @@
 #include "quant/metrics.h"
 #include "tools/engine.h"
 #include "tools/evaluate_clip.h"
-#include "tools/frame_source.h"
 #include "tools/progress.h"
-#include "tools/scale.h"
+#include "tools/truth.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
 namespace {
 
-namespace fs = std::filesystem;
 using quant::MattingScores;
 using Json = nlohmann::ordered_json;
 
@@ -25,15 +22,9 @@ struct EvalArguments {
   std::string model;
   std::vector<std::string> clips;
   ModelOptions options;
+  TruthOptions truth;
   bool json = false;
 };
-
-// ".../dancer/" -> "dancer"
-std::string clip_name(const std::string& path) {
-  fs::path normal = fs::path(path).lexically_normal();
-  if (!normal.has_filename()) normal = normal.parent_path();
-  return normal.filename().string();
-}
 
 Json to_json(const MattingScores& scores) {
   return {{"mad", scores.mad},
@@ -62,8 +53,8 @@ void eval(const EvalArguments& arguments) {
   const std::unique_ptr<Model> model = open_model(arguments.model, arguments.options);
   std::vector<std::string> names;
   std::vector<MattingScores> scores;
-  for (const std::string& clip : arguments.clips) {
-    names.push_back(clip_name(clip));
+  for (const TruthClip& clip : find_truth(arguments.clips, arguments.truth)) {
+    names.push_back(clip.name);
     scores.push_back(evaluate_clip(*model, clip));
   }
   if (arguments.json)
@@ -83,37 +74,25 @@ void print_scores(const std::vector<std::string>& names, const std::vector<Matti
   if (names.size() > 1) print_row("mean", width, quant::mean_of(scores));
 }
 
-MattingScores evaluate_clip(const Model& model, const std::string& clip) {
-  for (const char* part : {"src", "pha"})
-    if (!fs::is_directory(fs::path(clip) / part))
-      throw Error(
-          fmt::format("{}: has no folder {}; a clip to evaluate holds its frames in src and "
-                      "their exact mattes in pha",
-                      clip, part));
-  SourceOptions gray;
-  gray.channels = 1;
-  const std::unique_ptr<FrameSource> frames = open_source((fs::path(clip) / "src").string(), {});
-  const std::unique_ptr<FrameSource> mattes = open_source((fs::path(clip) / "pha").string(), gray);
-  if (frames->expected_frames() != mattes->expected_frames())
-    throw Error(fmt::format("{}: has {} frames in src and {} mattes in pha", clip,
-                            *frames->expected_frames(), *mattes->expected_frames()));
-  if (frames->size() != mattes->size())
-    throw Error(fmt::format("{}: its frames are {}, its mattes {}", clip, size_text(frames->size()),
-                            size_text(mattes->size())));
-
-  const ir::Size size = model.size_for(frames->size());
+MattingScores evaluate_clip(const Model& model, const TruthClip& clip) {
+  const ir::Size size = model.size_for(clip.size);
+  const std::unique_ptr<TruthSource> source = clip.open(size);
   const std::unique_ptr<Engine> engine = model.start(size);
   quant::MattingMetrics metrics;
-  Progress progress("eval " + clip_name(clip), frames->expected_frames());
-  Image frame, matte, network_frame, truth, alpha;
-  for (int64_t done = 1; frames->next(frame) && mattes->next(matte); ++done) {
-    scale(frame, size, network_frame);
-    scale(matte, size, truth);
-    engine->step(network_frame, alpha, nullptr);
+  Progress progress("eval " + clip.name, clip.frames);
+  Image frame, truth, alpha;
+  int64_t done = 0;
+  while (source->next(frame, truth)) {
+    engine->step(frame, alpha, nullptr);
     metrics.add(alpha.pixels.data(), truth.pixels.data(), size.width, size.height);
-    progress.count(done, "frames");
+    progress.count(++done, "frames");
   }
+  if (done == 0) throw Error(clip.name + ": no frame of it can be read");
   return metrics.scores();
+}
+
+MattingScores evaluate_clip(const Model& model, const std::string& clip) {
+  return evaluate_clip(model, recorded_clip(clip));
 }
 
 void add_eval(CLI::App& mattec) {
@@ -122,8 +101,30 @@ void add_eval(CLI::App& mattec) {
   verb->add_option("MODEL", arguments->model,
                    "Compiled libraries (a folder or .a), a .mattec file or a float network")
       ->required();
-  verb->add_option("CLIP", arguments->clips, "Folders with the frames in src/, the mattes in pha/")
+  verb->add_option("CLIP", arguments->clips,
+                   "Folders with the frames in src/ (or com/) and the mattes in pha/, folders with "
+                   "foregrounds in fgr/ and their mattes in pha/, or folders of such")
       ->required();
+  CLI::Option* backgrounds =
+      verb->add_option("--backgrounds", arguments->truth.backgrounds,
+                       "Images, videos and folders of frames to compose foregrounds with")
+          ->type_name("FOLDER");
+  verb->add_option("--clips", arguments->truth.clips,
+                   "Clips to compose (default: one of each foreground)")
+      ->check(CLI::Range(1, 100000))
+      ->needs(backgrounds);
+  verb->add_option("--frames", arguments->truth.frames,
+                   "Frames of each clip, at most (default: all; of composed clips 100)")
+      ->check(CLI::Range(1, 1000000));
+  verb->add_option_function<std::string>(
+          "--motion",
+          [arguments](const std::string& text) { arguments->truth.motion = text == "on"; },
+          "Random slow motion of foregrounds (default: of single images only)")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->needs(backgrounds);
+  verb->add_option("--seed", arguments->truth.seed, "Of everything random in composed clips")
+      ->needs(backgrounds)
+      ->capture_default_str();
   add_threads_option(*verb, arguments->options.threads);
   add_size_option(*verb, "--size", arguments->options.size,
                   "Size to matte and compare at (models that are not compiled; default: each "

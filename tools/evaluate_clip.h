@@ -6,11 +6,13 @@
 
 #include "quant/metrics.h"
 #include "tools/engine.h"
+#include "tools/truth.h"
 
 namespace mattec::tools {
 
-// `clip` holds the same frames in src/ and, as exact 8-bit mattes, in pha/. Both are scaled to the
-// size the model mattes at. States start empty. Throws Error, Interrupted.
+// Plays the clip at the size the model mattes at. States start empty. Throws Error, Interrupted.
+quant::MattingScores evaluate_clip(const Model& model, const TruthClip& clip);
+// The recorded clip at a path.
 quant::MattingScores evaluate_clip(const Model& model, const std::string& clip);
 
 // A table for people: a line per clip, and their mean.
