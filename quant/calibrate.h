@@ -4,12 +4,15 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "ir/graph.h"
 #include "quant/frames.h"
 #include "quant/grids.h"
+#include "quant/observers.h"
+#include "quant/policy.h"
 
 namespace mattec::quant {
 
@@ -25,24 +28,35 @@ struct CalibrationOptions {
   int jitter_copies = 2;  // colour-altered copies of each clip, played beside it
   // Frames used of each clip: all of the first `frames_per_clip` are played (states need them),
   // every `frame_step`-th is looked at.
-  int frames_per_clip = 20;
-  int frame_step = 2;
-  int positions_per_frame = 400;  // second moments: random positions, over clip and copies
-  int samples_per_frame = 1500;   // ranges: random values, over clip and copies
+  int frames_per_clip = 17;
+  int frame_step = 4;
+  int positions_per_frame = 800;  // second moments: random positions, over clip and copies
+  int samples_per_frame = 3000;   // ranges: random values, over clip and copies
+  int pixels_per_frame = 48;      // ranges of channels: random pixels, over clip and copies
   double damping = 0.01;          // GPTQ
-  RangeMethod activation_range = RangeMethod::percentile;  // of per-tensor grids; minmax overrides
-  BitPolicy bits;
+  RangeMethod activation_range = RangeMethod::percentile;  // of 8-bit grids; minmax overrides
+  ChannelScales channel_scales;                            // of 4-bit grids
 };
 
 // Told how far a long job is: fraction 0 .. 1 and what it is doing.
 using Progress = std::function<void(double fraction, const std::string& what)>;
 
-// Quantizes a fused float graph of one variant (ir::extract). The clips' frames have the size that
-// the network will run at (or one like it: several sizes may be mixed between clips). The result
-// is verified. Same clips, options and number of LibTorch threads give the same graph.
+// What one pass of the float network over the clips tells; every bit policy starts from it.
+struct Calibration {
+  std::vector<ObservedRange> ranges;       // by tensor of the fused graph
+  std::map<std::string, Moments> moments;  // by convolution; none for Method::minmax
+};
+
+// Plays a fused float graph of one variant (ir::extract). The clips' frames have the size that
+// the network will run at (or one like it: several sizes may be mixed between clips).
 // Throws Error for a graph of another stage, no clips, frames of unequal size within a clip or of
 // wrong byte count, and values that are not finite.
-ir::Graph quantize(const ir::Graph& fused, const std::vector<Clip>& clips,
-                   const CalibrationOptions& options = {}, const Progress& progress = {});
+Calibration observe(const ir::Graph& fused, const std::vector<Clip>& clips,
+                    const CalibrationOptions& options, const Progress& progress = {});
+
+// Grids and integer weights; the result is verified. Same clips, options and number of LibTorch
+// threads give the same graph. Throws Error for a policy that names what is not there.
+ir::Graph quantize(const ir::Graph& fused, const Calibration& calibration, const BitPolicy& policy,
+                   const CalibrationOptions& options, const Progress& progress = {});
 
 }  // namespace mattec::quant

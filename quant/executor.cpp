@@ -206,6 +206,7 @@ std::vector<Tensor> Executor::step(const Tensor& frame, std::vector<Tensor>& sta
       if (hooks.on_convolution) hooks.on_convolution(op, x);
       Tensor y = convolve(op, x, parameters.of.at(op.name));
       if (residual.defined()) y = y + residual;
+      if (hooks.on_sum) hooks.on_sum(op, y);
       store(op.output, activate(op.activation, y));
     } else {
       store(op.output, apply(op, inputs, graph_.tensor(op.output).channels, downsample_ratio));

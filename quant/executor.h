@@ -30,6 +30,8 @@ struct Hooks {
   std::function<torch::Tensor(ir::TensorId, const torch::Tensor&)> on_store;
   // Called before each convolution with its inputs concatenated (the residual not among them).
   std::function<void(const ir::Op&, const torch::Tensor&)> on_convolution;
+  // Called with each convolution's sum, bias and residual included, before its activation.
+  std::function<void(const ir::Op&, const torch::Tensor&)> on_sum;
 };
 
 class Executor {

@@ -1,19 +1,33 @@
-// Rounding of a linear map's weights that keeps its output: GPTQ (Frantar et al., 2022).
+// Rounding of a linear map's weights that keeps its output: GPTQ (Frantar et al., 2022), with a
+// search for the scale and a descent from where it ends.
 #pragma once
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <vector>
 
 namespace mattec::quant {
 
-// Rounds `weight` [O][K] (row major, O = scale.size()) to integers in [lowest, highest] times
-// scale[o]. Inputs are taken in the order of falling variance; the error of each rounding is
-// spread over the inputs not yet rounded such that the expected squared change of the output,
-// under `covariance` (double [K][K]), stays least. `damping` times the mean variance is added to
-// each variance.
-std::vector<int8_t> gptq_round(const std::vector<float>& weight, const torch::Tensor& covariance,
-                               const std::vector<double>& scale, int lowest, int highest,
-                               double damping);
+struct RoundedWeights {
+  std::vector<int8_t> integer;  // [O][K]
+  std::vector<double> scale;    // [O]
+};
+
+struct RoundingOptions {
+  int lowest = -127, highest = 127;
+  double damping = 0.01;      // times the mean variance, added to each variance
+  bool search_scale = false;  // else `scale` is kept as it is
+};
+
+// Rounds `weight` [O][K] (row major, O = scale.size()) to integers times a scale per output such
+// that the expected squared change of the output, under `covariance` (double [K][K]) of the
+// inputs, is small. Inputs are taken in the order of falling variance; the error of each rounding
+// is spread over those not yet rounded. Then single integers move while that helps. With
+// `search_scale` multiples of `scale` are tried and the best one is fitted, none below
+// `least_scale` [O].
+RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor& covariance,
+                          const std::vector<double>& scale, const std::vector<double>& least_scale,
+                          const RoundingOptions& options);
 
 }  // namespace mattec::quant

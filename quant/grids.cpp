@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -81,8 +82,9 @@ bool shares_input_grid(OpKind kind) {
   return kind == OpKind::avg_pool2 || kind == OpKind::upsample2 || kind == OpKind::slice;
 }
 
-Grid fixed_grid(GridRule rule) {
+Grid fixed_grid(GridRule rule, int bits) {
   if (rule == GridRule::unit) return {8, false, {1.0F / 255}, {0}};
+  if (rule == GridRule::symmetric && bits == 4) return {4, false, {0x1p-3F}, {8}};
   if (rule == GridRule::symmetric) return {8, false, {0x1p-7F}, {128}};
   return {16, true, {0x1p-15F}, {0}};
 }
@@ -94,34 +96,6 @@ Grid sliced(const Grid& grid, int first, int count) {
   part.scale.assign(grid.scale.begin() + first, grid.scale.begin() + first + count);
   part.zero_point.assign(grid.zero_point.begin() + first, grid.zero_point.begin() + first + count);
   return part;
-}
-
-double squared_error(const std::vector<float>& samples, const Grid& grid) {
-  const float scale = grid.scale[0];
-  const auto zero = static_cast<float>(grid.zero_point[0]);
-  const auto highest = static_cast<float>(grid.highest());
-  double error = 0;
-  for (const float value : samples) {
-    const float q = std::clamp(std::nearbyint(value / scale) + zero, 0.0F, highest);
-    const float difference = (q - zero) * scale - value;
-    error += difference * difference;
-  }
-  return error;
-}
-
-// Clips the range step by step, both ends on their own, and keeps what rounds best.
-Grid least_squares_grid(const ObservedRange& seen, int bits) {
-  Grid best = affine_grid(seen.lowest, seen.highest, bits);
-  double least = squared_error(seen.samples, best);
-  const int steps = 20;
-  for (int high = steps; high > 0; --high)
-    for (int low = steps; low > 0; low -= seen.lowest < 0 ? 2 : steps) {
-      const Grid grid = affine_grid(seen.lowest * static_cast<float>(low) / steps,
-                                    seen.highest * static_cast<float>(high) / steps, bits);
-      const double error = squared_error(seen.samples, grid);
-      if (error < least) least = error, best = grid;
-    }
-  return best;
 }
 
 float quantile(std::vector<float>& values, double fraction) {
@@ -143,9 +117,21 @@ void move_pad_to_grid(const Graph& graph, Op& op) {
   }
 }
 
+// First channels of the parts that slices take of a tensor.
+std::vector<int> channel_groups(const Graph& graph, TensorId id) {
+  std::vector<int> first = {0};
+  for (const int reader : graph.consumers(id)) {
+    const Op& op = graph.ops[static_cast<size_t>(reader)];
+    if (op.kind == OpKind::slice) first.push_back(op.first_channel);
+  }
+  std::sort(first.begin(), first.end());
+  first.erase(std::unique(first.begin(), first.end()), first.end());
+  return first;
+}
+
 }  // namespace
 
-std::vector<GridRule> grid_rules(const Graph& fused) {
+std::vector<GridRule> resolved_grid_rules(const Graph& fused) {
   std::vector<GridRule> resolved(fused.tensors.size(), GridRule::per_tensor);
   resolved[static_cast<size_t>(fused.frame)] = GridRule::unit;
   for (const ir::State& state : fused.states)
@@ -156,9 +142,14 @@ std::vector<GridRule> grid_rules(const Graph& fused) {
     if (resolved[static_cast<size_t>(state.output)] != GridRule::state)
       throw Error("state " + state.name + ": its new value " + fused.tensor(state.output).name +
                   " is not a blend of values between -1 and 1, which 16-bit states need");
-  for (const Op& op : fused.ops)
-    if (shares_input_grid(op.kind)) resolved[static_cast<size_t>(op.output)] = GridRule::inherited;
   return resolved;
+}
+
+std::vector<GridRule> grid_rules(const Graph& fused) {
+  std::vector<GridRule> rules = resolved_grid_rules(fused);
+  for (const Op& op : fused.ops)
+    if (shares_input_grid(op.kind)) rules[static_cast<size_t>(op.output)] = GridRule::inherited;
+  return rules;
 }
 
 Grid affine_grid(float low, float high, int bits) {
@@ -185,27 +176,37 @@ Grid affine_grid(const std::vector<float>& low, const std::vector<float>& high, 
   return grid;
 }
 
-Grid grid_from(const ObservedRange& seen, GridRule rule, RangeMethod method, int bits) {
+Grid grid_from(const ObservedRange& seen, GridRule rule, RangeMethod method) {
   // Clipping a depthwise input costs more than its finer steps gain (measured at 8 bit).
   if (rule == GridRule::per_channel)
-    return affine_grid(seen.channel_lowest, seen.channel_highest, bits);
+    return affine_grid(seen.channel_lowest, seen.channel_highest, 8);
   if (method == RangeMethod::minmax || seen.samples.empty())
-    return affine_grid(seen.lowest, seen.highest, bits);
-  if (method == RangeMethod::mse) return least_squares_grid(seen, bits);
+    return affine_grid(seen.lowest, seen.highest, 8);
+  if (method == RangeMethod::mse) return least_squares_grid(seen, 8);
   std::vector<float> values = seen.samples;
   const float low = quantile(values, 1e-4), high = quantile(values, 1 - 1e-4);
-  return affine_grid(low, high, bits);
+  return affine_grid(low, high, 8);
 }
 
-void assign_grids(Graph& graph, const std::vector<GridRule>& rules,
-                  const std::vector<ObservedRange>& ranges, RangeMethod method,
-                  const BitPolicy& policy) {
+void assign_grids(StoredGraph& stored, const std::vector<ObservedRange>& ranges, RangeMethod method,
+                  const ChannelScales& scales) {
+  Graph& graph = stored.graph;
+  const std::vector<GridRule> rules = grid_rules(graph);
   for (size_t id = 0; id < graph.tensors.size(); ++id) {
-    ir::Tensor& tensor = graph.tensors[id];
-    if (rules[id] == GridRule::per_tensor || rules[id] == GridRule::per_channel)
-      tensor.grid = grid_from(ranges[id], rules[id], method, policy.activation_bits(tensor));
-    else if (rules[id] != GridRule::inherited)
-      tensor.grid = fixed_grid(rules[id]);
+    const ObservedRange& seen = ranges[static_cast<size_t>(stored.source[id])];
+    const GridRule rule = rules[id];
+    std::optional<Grid>& grid = graph.tensors[id].grid;
+    if (rule == GridRule::inherited) continue;
+    if (rule != GridRule::per_tensor && rule != GridRule::per_channel)
+      grid = fixed_grid(rule, stored.bits[id]);
+    else if (stored.bits[id] == 8)
+      grid = grid_from(seen, rule, method);
+    else if (method == RangeMethod::minmax)
+      grid = rule == GridRule::per_channel
+                 ? affine_grid(seen.channel_lowest, seen.channel_highest, 4)
+                 : affine_grid(seen.lowest, seen.highest, 4);
+    else
+      grid = low_bit_grid(seen, rule, channel_groups(graph, static_cast<TensorId>(id)), scales);
   }
   for (const Op& op : graph.ops) {
     if (rules[static_cast<size_t>(op.output)] != GridRule::inherited) continue;
@@ -215,37 +216,6 @@ void assign_grids(Graph& graph, const std::vector<GridRule>& rules,
         op.kind == OpKind::slice ? sliced(input, op.first_channel, tensor.channels) : input;
   }
   for (Op& op : graph.ops) move_pad_to_grid(graph, op);
-}
-
-Graph with_state_copies(const Graph& fused) {
-  Graph graph = fused;
-  graph.ops.clear();
-  // Per tensor of the original graph: whether it has 16 bits, and its 8-bit copy once made.
-  std::vector<bool> wide(fused.tensors.size(), false);
-  std::vector<TensorId> copies(fused.tensors.size(), ir::no_tensor);
-  for (const ir::State& state : fused.states) wide[static_cast<size_t>(state.input)] = true;
-  const auto copy_of = [&](TensorId id) {
-    if (!wide[static_cast<size_t>(id)]) return id;
-    TensorId& copy = copies[static_cast<size_t>(id)];
-    if (copy == ir::no_tensor) {
-      Op op;
-      op.kind = OpKind::requantize;
-      op.name = fused.tensor(id).name + ".copy";
-      op.inputs = {id};
-      copy = graph.add_op(op, fused.tensor(id).channels);
-    }
-    return copy;
-  };
-  for (Op op : fused.ops) {
-    if (op.kind == OpKind::slice)
-      wide[static_cast<size_t>(op.output)] = wide[static_cast<size_t>(op.inputs[0])];
-    else if (op.kind == OpKind::blend)
-      wide[static_cast<size_t>(op.output)] = true;
-    else if (op.kind != OpKind::mul)
-      for (TensorId& input : op.inputs) input = copy_of(input);
-    graph.ops.push_back(std::move(op));
-  }
-  return graph;
 }
 
 }  // namespace mattec::quant

@@ -1,10 +1,10 @@
 // Which integer grid each tensor is stored on.
 #pragma once
 
-#include <functional>
 #include <vector>
 
 #include "ir/graph.h"
+#include "quant/copies.h"
 
 namespace mattec::quant {
 
@@ -20,13 +20,8 @@ enum class GridRule {
 };
 // One rule per tensor. Throws Error if a recurrent state's output is not known to stay in -1 .. 1.
 std::vector<GridRule> grid_rules(const ir::Graph& fused);
-
-// Bits of each stored tensor and of each convolution's weights. W8A8 (the default) is 8
-// everywhere; lower-bit policies replace the functions.
-struct BitPolicy {
-  std::function<int(const ir::Tensor&)> activation_bits = [](const ir::Tensor&) { return 8; };
-  std::function<int(const ir::Op&)> weight_bits = [](const ir::Op&) { return 8; };
-};
+// The same with what an inherited grid is inherited from instead of `inherited`.
+std::vector<GridRule> resolved_grid_rules(const ir::Graph& fused);
 
 // How a calibrated range is found from what a tensor held.
 enum class RangeMethod {
@@ -39,23 +34,36 @@ enum class RangeMethod {
 struct ObservedRange {
   float lowest = 0, highest = 0;
   std::vector<float> samples;
-  std::vector<float> channel_lowest, channel_highest;  // per_channel tensors only
+  std::vector<float> channel_lowest, channel_highest;
+  // [position][channel]: at random positions, all channels of each
+  std::vector<float> channel_samples;
+};
+
+// How per-channel scales of 4-bit inputs of dense convolutions are made from channel clips.
+struct ChannelScales {
+  // scale_c = w_c^exponent * s^(1 - exponent), never below w_c: w_c is the step of the clip that
+  // rounds channel c best, s that of the tensor. 0 = one scale.
+  double exponent = 0.75;
+  double floor = 1.0 / 6;  // w_c is at least this share of the largest
+  double margin = 1.2;     // clips are widened by it, for content that calibration has not seen
 };
 
 // An affine grid whose real range covers [low, high] and 0; zero point 0 where low >= 0.
 ir::Grid affine_grid(float low, float high, int bits);
 ir::Grid affine_grid(const std::vector<float>& low, const std::vector<float>& high, int bits);
-ir::Grid grid_from(const ObservedRange& seen, GridRule rule, RangeMethod method, int bits);
+// The per-tensor grid of least squared error.
+ir::Grid least_squares_grid(const ObservedRange& seen, int bits);
+ir::Grid grid_from(const ObservedRange& seen, GridRule rule, RangeMethod method);
+// 4 bits. Depthwise inputs (per_channel) get the clip of least squared error for each channel;
+// others ChannelScales, made for each group of channels on its own: `groups` holds the first
+// channel of each.
+ir::Grid low_bit_grid(const ObservedRange& seen, GridRule rule, const std::vector<int>& groups,
+                      const ChannelScales& scales);
 
 // Sets every tensor's grid: fixed and inherited ones by rule, the others from `ranges` (indexed
-// by tensor id). Pad values of convolutions move to the nearest grid value, as the halo of a
-// stored tensor holds it.
-void assign_grids(ir::Graph& graph, const std::vector<GridRule>& rules,
-                  const std::vector<ObservedRange>& ranges, RangeMethod method,
-                  const BitPolicy& policy);
-
-// Inserts one `requantize` behind each 16-bit tensor that a convolution or an upsampling reads,
-// and lets those read the copy.
-ir::Graph with_state_copies(const ir::Graph& fused);
+// by tensor of the fused graph). Pad values of convolutions move to the nearest grid value, as the
+// halo of a stored tensor holds it.
+void assign_grids(StoredGraph& stored, const std::vector<ObservedRange>& ranges, RangeMethod method,
+                  const ChannelScales& scales);
 
 }  // namespace mattec::quant

@@ -13,23 +13,27 @@
 
 namespace mattec::quant {
 
-// Extremes and random samples of the tensors whose grids come from calibration.
+// Extremes and random samples of the tensors whose grids come from calibration (rules: see
+// resolved_grid_rules), as a whole and for each channel.
 class RangeObserver {
  public:
-  RangeObserver(const std::vector<GridRule>& rules, uint64_t seed, int samples_per_step);
+  // Of each step `samples_per_step` values and all channels of `positions_per_step` pixels.
+  RangeObserver(const std::vector<GridRule>& rules, uint64_t seed, int samples_per_step,
+                int positions_per_step);
   void see(ir::TensorId id, const torch::Tensor& value);  // [N][C][H][W]
   // Throws Error naming a tensor that held a value that is not finite, or that was never seen.
   std::vector<ObservedRange> ranges(const ir::Graph& graph) const;
 
  private:
   struct Seen {
-    torch::Tensor lowest, highest;  // per channel, or one entry
-    std::vector<float> samples;
+    torch::Tensor lowest, highest;  // per channel
+    std::vector<float> samples, channel_samples;
   };
+  bool is_calibrated(size_t id) const;
   std::vector<GridRule> rules_;
   std::vector<Seen> seen_;
   at::Generator generator_;
-  int samples_per_step_;
+  int samples_per_step_, positions_per_step_;
 };
 
 // First and second moments of what a convolution multiplies its weights with, in the order of the
@@ -39,22 +43,35 @@ struct Moments {
   torch::Tensor first;   // double: mean of x, [K], or [channels][k*k]
 };
 
-// Sums them up over random positions of the (padded) input.
+// Sums them up over random output positions, each weighted by how much the matte depends on it:
+// by the squared gradient of a random projection of alpha with respect to the convolution's sums.
+// An error of a weight does no harm where the matte does not see it; at W4A8 the weights take a
+// fifth off the error of alpha (docs/quantization.md).
 class MomentObserver {
  public:
   MomentObserver(uint64_t seed, int positions_per_step);
   void see(const ir::Op& convolution, const torch::Tensor& input);  // [N][C][H][W], not padded
+  void see_sum(const ir::Op& convolution, const torch::Tensor& sum);
+  // After the gradients of the sums seen since the last call are there.
+  void add();
   // Throws Error naming `convolution` if it was never seen.
   Moments moments(const ir::Op& convolution) const;
 
  private:
   struct Sums {
     torch::Tensor second, first;
-    int64_t count = 0;
+    double weight = 0;
   };
-  // [positions][C][k*k]
-  torch::Tensor columns(const ir::Convolution& conv, const torch::Tensor& input);
+  struct Pending {
+    const ir::Op* convolution = nullptr;
+    torch::Tensor columns;  // [positions][C][k*k]
+    torch::Tensor n, y, x;  // of the output
+    torch::Tensor sum;
+  };
+  Pending columns(const ir::Op& convolution, const torch::Tensor& input);
+  static torch::Tensor weight_of(const Pending& pending);  // [positions]
   std::map<std::string, Sums> sums_;
+  std::vector<Pending> pending_;
   at::Generator generator_;
   int positions_per_step_;
 };

@@ -52,6 +52,10 @@ torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid, St
 
 }  // namespace
 
+torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid) {
+  return round_to_grid(value, grid, Step::nearest_even);
+}
+
 Executor simulator(const ir::Graph& quantized) {
   Executor executor(quantized, real_parameters(quantized));
   std::vector<Step> steps(quantized.tensors.size(), Step::nearest_even);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "ir/error.h"
 #include "quant/gptq.h"
@@ -121,9 +122,11 @@ double least_scale(const Op& op, const Grid& output, size_t filter, int largest_
   return std::max(step * 0x1p-26, std::ldexp(bias, largest_exponent - 27));
 }
 
+// 1e-5 of the squares keeps the difference positive where sums in float have rounded.
 torch::Tensor covariance_of(const Moments& moments) {
-  if (moments.second.dim() == 2) return moments.second - torch::outer(moments.first, moments.first);
-  return moments.second - moments.first.unsqueeze(2) * moments.first.unsqueeze(1);
+  const torch::Tensor &second = moments.second, &first = moments.first;
+  const torch::Tensor slack = torch::diag_embed(second.diagonal(0, -2, -1)) * 1e-5;
+  return second - first.unsqueeze(-1) * first.unsqueeze(-2) + slack;
 }
 
 struct Attempt {
@@ -152,15 +155,17 @@ void round_nearest(Attempt& attempt, size_t row, int lowest, int highest) {
                                        static_cast<double>(lowest), static_cast<double>(highest)));
 }
 
-void round_gptq(const Op& op, const torch::Tensor& covariance, const WeightOptions& options,
-                size_t row, int lowest, int highest, Attempt& attempt) {
+void round_gptq(const Op& op, const torch::Tensor& covariance, const RoundingOptions& rounding,
+                const std::vector<double>& least, size_t row, Attempt& attempt) {
   if (!op.conv.depthwise) {
     // The moments are of real inputs, the folded weights multiply inputs divided by the factor.
     const auto taps = static_cast<int64_t>(op.conv.kernel) * op.conv.kernel;
     const torch::Tensor factor =
         torch::tensor(attempt.factor, torch::kDouble).repeat_interleave(taps);
-    attempt.rounded = gptq_round(attempt.folded, covariance / torch::outer(factor, factor),
-                                 attempt.scale, lowest, highest, options.damping);
+    RoundedWeights rounded = gptq_round(attempt.folded, covariance / torch::outer(factor, factor),
+                                        attempt.scale, least, rounding);
+    attempt.rounded = std::move(rounded.integer);
+    attempt.scale = std::move(rounded.scale);
     return;
   }
   attempt.rounded.clear();
@@ -168,10 +173,10 @@ void round_gptq(const Op& op, const torch::Tensor& covariance, const WeightOptio
     const std::vector<float> filter(attempt.folded.begin() + static_cast<long>(o * row),
                                     attempt.folded.begin() + static_cast<long>((o + 1) * row));
     const double square = attempt.factor[o] * attempt.factor[o];
-    const std::vector<int8_t> rounded =
-        gptq_round(filter, covariance[static_cast<int64_t>(o)] / square, {attempt.scale[o]}, lowest,
-                   highest, options.damping);
-    attempt.rounded.insert(attempt.rounded.end(), rounded.begin(), rounded.end());
+    const RoundedWeights rounded = gptq_round(filter, covariance[static_cast<int64_t>(o)] / square,
+                                              {attempt.scale[o]}, {least[o]}, rounding);
+    attempt.rounded.insert(attempt.rounded.end(), rounded.integer.begin(), rounded.integer.end());
+    attempt.scale[o] = rounded.scale[0];
   }
 }
 
@@ -243,12 +248,16 @@ void quantize_convolution(const Graph& graph, Op& op, const Moments& moments,
     for (int& exponent : attempt.exponents) exponent = std::min(exponent, cap);
     fold(op, channels, index, attempt);
     attempt.scale.resize(filters);
-    for (size_t o = 0; o < filters; ++o)
+    std::vector<double> least(filters);
+    for (size_t o = 0; o < filters; ++o) {
+      least[o] = least_scale(op, output, o, cap);
       attempt.scale[o] = std::max(
           filter_scale(&attempt.folded[o * index.row()], index.row(), options, lowest, highest),
-          least_scale(op, output, o, cap));
+          least[o]);
+    }
     if (options.rounding == WeightRounding::gptq)
-      round_gptq(op, covariance, options, index.row(), lowest, highest, attempt);
+      round_gptq(op, covariance, {lowest, highest, options.damping, options.least_squares_scale},
+                 least, index.row(), attempt);
     else
       round_nearest(attempt, index.row(), lowest, highest);
     std::vector<double> bias(op.conv.bias.begin(), op.conv.bias.end());

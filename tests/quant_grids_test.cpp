@@ -26,7 +26,7 @@ const ir::Op& op_named(const ir::Graph& graph, const std::string& name) {
 }
 
 TEST(StateCopies, AreSharedAndReadByConvolutionsAndUpsampling) {
-  const ir::Graph graph = with_state_copies(SmallMattingNetwork(1).graph);
+  const ir::Graph graph = with_copies(SmallMattingNetwork(1).graph, {}).graph;
   const ir::TensorId old_copy = find(graph, "h.copy"), new_copy = find(graph, "h.new.copy");
   int copies = 0;
   for (const ir::Op& op : graph.ops) copies += op.kind == ir::OpKind::requantize ? 1 : 0;
@@ -41,7 +41,7 @@ TEST(StateCopies, AreSharedAndReadByConvolutionsAndUpsampling) {
 }
 
 TEST(GridRules, FollowTheOperations) {
-  const ir::Graph graph = with_state_copies(SmallMattingNetwork(1).graph);
+  const ir::Graph graph = with_copies(SmallMattingNetwork(1).graph, {}).graph;
   const std::vector<GridRule> rules = grid_rules(graph);
   const auto rule = [&](const std::string& name) {
     return rules[static_cast<size_t>(find(graph, name))];
@@ -95,7 +95,7 @@ TEST(GridFrom, ClipsRareValuesByPercentile) {
   seen.lowest = 0;
   seen.highest = 100;
   const auto top = [&](RangeMethod method) {
-    const ir::Grid grid = grid_from(seen, GridRule::per_tensor, method, 8);
+    const ir::Grid grid = grid_from(seen, GridRule::per_tensor, method);
     return grid.scale[0] * 255;
   };
   EXPECT_NEAR(top(RangeMethod::minmax), 100, 1e-3);
@@ -110,16 +110,17 @@ TEST(GridFrom, LeastSquaresTradesClippingForSteps) {
   seen.lowest = *std::min_element(seen.samples.begin(), seen.samples.end());
   seen.highest = *std::max_element(seen.samples.begin(), seen.samples.end());
   // At 4 bits a normal variable is best clipped near 2.5 deviations; at 8 bits hardly at all.
-  const ir::Grid four = grid_from(seen, GridRule::per_tensor, RangeMethod::mse, 4);
+  const ir::Grid four = least_squares_grid(seen, 4);
   EXPECT_NEAR(four.scale[0] * 15, 5.1, 0.6);
-  const ir::Grid eight = grid_from(seen, GridRule::per_tensor, RangeMethod::mse, 8);
+  const ir::Grid eight = grid_from(seen, GridRule::per_tensor, RangeMethod::mse);
   EXPECT_GT(eight.scale[0] * 255, 6.5);
 }
 
 TEST(AssignGrids, SharesInheritedGridsAndMovesPads) {
-  ir::Graph graph = with_state_copies(SmallMattingNetwork(1).graph);
-  const std::vector<GridRule> rules = grid_rules(graph);
-  std::vector<ObservedRange> ranges(graph.tensors.size());
+  const ir::Graph fused = SmallMattingNetwork(1).graph;
+  StoredGraph stored = with_copies(fused, {});
+  const ir::Graph& graph = stored.graph;
+  std::vector<ObservedRange> ranges(fused.tensors.size());
   for (size_t i = 0; i < ranges.size(); ++i) {
     ranges[i].lowest = -1;
     ranges[i].highest = 2;
@@ -128,7 +129,7 @@ TEST(AssignGrids, SharesInheritedGridsAndMovesPads) {
       ranges[i].channel_highest.push_back(static_cast<float>(c + 1));
     }
   }
-  assign_grids(graph, rules, ranges, RangeMethod::minmax, {});
+  assign_grids(stored, ranges, RangeMethod::minmax, {});
   const auto grid = [&](const std::string& name) { return *graph.tensor(find(graph, name)).grid; };
   EXPECT_EQ(grid("a"), grid("project"));
   EXPECT_EQ(grid("up"), grid("decode"));

@@ -86,9 +86,10 @@ TEST(QuantizedRvm, KeepsTheMatte) {
   CalibrationOptions options;
   options.jitter_copies = 1;
   options.frames_per_clip = 8;
-  const ir::Graph quantized = quantize(
+  const Calibration calibration = observe(
       fused, {calibration_clip("full_body_woman.mp4", 8), calibration_clip("rock_man_360p.mp4", 8)},
       options);
+  const ir::Graph quantized = quantize(fused, calibration, {}, options);
 
   const Clip clip = truth_clip(6);
   Executor reference(fused), simulated = simulator(quantized);

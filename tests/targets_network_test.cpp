@@ -28,8 +28,8 @@ const ir::Graph& quantized_nano() {
     quant::CalibrationOptions options;
     options.method = quant::Method::mse;
     options.jitter_copies = 0;
-    return quant::quantize(frontend::fuse(ir::extract(nano::nano_network(), ir::Variant::direct)),
-                           {clip}, options);
+    const ir::Graph fused = frontend::fuse(ir::extract(nano::nano_network(), ir::Variant::direct));
+    return quant::quantize(fused, quant::observe(fused, {clip}, options), {}, options);
   }();
   return graph;
 }

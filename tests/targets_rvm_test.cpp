@@ -30,9 +30,9 @@ ir::Graph quantized_rvm() {
   quant::CalibrationOptions options;
   options.method = quant::Method::minmax;
   options.jitter_copies = 0;
-  return quant::quantize(frontend::fuse(ir::extract(frontend::read_network(shared_file(weights)),
-                                                    ir::Variant::direct)),
-                         {clip}, options);
+  const ir::Graph fused = frontend::fuse(
+      ir::extract(frontend::read_network(shared_file(weights)), ir::Variant::direct));
+  return quant::quantize(fused, quant::observe(fused, {clip}, options), {}, options);
 }
 
 class Rvm : public testing::TestWithParam<const char*> {};

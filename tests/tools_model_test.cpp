@@ -108,7 +108,8 @@ TEST_F(Verbs, QuantizeRefusesWhatItCannotDo) {
     words.insert(words.end(), more.begin(), more.end());
     return command(*scratch_, words);
   };
-  expect_failure(quantize({"--calibration", clip(), "--bits", "w4a4"}), 1, "--bits w4a4");
+  expect_failure(quantize({"--calibration", clip(), "--policy", "w2a2"}), 1, "--policy w2a2");
+  expect_failure(quantize({"--calibration", clip(), "--policy", "none.json"}), 1, "none.json");
   expect_failure(quantize({"--calibration", clip(), "--method", "brecq"}), 1, "--method brecq");
   expect_failure(quantize({"--calibration", "no/folder"}), 1, "no/folder: no such file or folder");
   fs::create_directory(*scratch_ / "empty");

@@ -1,6 +1,7 @@
 // mattec quantize: a float network and calibration clips in, a .mattec file out.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -10,6 +11,8 @@
 #include "ir/error.h"
 #include "ir/model_file.h"
 #include "quant/calibrate.h"
+#include "quant/measure_policy.h"
+#include "quant/policy.h"
 #include "tools/calibration_clips.h"
 #include "tools/evaluate_clip.h"
 #include "tools/interrupt.h"
@@ -25,7 +28,7 @@ namespace fs = std::filesystem;
 struct QuantizeArguments {
   std::string model, output;
   std::vector<std::string> calibration, truth;
-  std::string bits = "w8a8", method = "gptq", gac = "off", ofa = "off";
+  std::string bits = "w8a8", policy, method = "gptq", gac = "off", ofa = "off";
   std::optional<ir::Size> size;
   double budget_minutes = 0;
   uint64_t seed = 0;
@@ -44,7 +47,6 @@ void require_available(const QuantizeArguments& arguments) {
     throw Error(
         fmt::format("{}: this version of mattec does not have it; use {}", option, instead));
   };
-  if (arguments.bits != "w8a8") refuse("--bits " + arguments.bits, "w8a8");
   if (arguments.method != "minmax" && arguments.method != "mse" && arguments.method != "gptq")
     refuse("--method " + arguments.method, "gptq, mse or minmax");
   if (arguments.gac != "off") refuse("--gac on", "--gac off");
@@ -80,39 +82,74 @@ void quantize(const QuantizeArguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
   require_available(arguments);
   require_writable(arguments.output);
+  if (!arguments.policy.empty()) require_policy(arguments.policy);
   const ir::Graph imported = frontend::read_network(arguments.model);
   const std::vector<std::string> clips = find_clips(arguments.calibration);
-  quant::CalibrationOptions options;
-  options.method = method_named(arguments.method);
-  options.seed = arguments.seed;
-  const ir::Graph quantized =
-      quantize_network(imported, clips, arguments.size.value_or(ir::Size{288, 512}), options);
+  const ir::Size size = arguments.size.value_or(ir::Size{288, 512});
+  QuantizeOptions options;
+  options.policy = arguments.policy.empty() ? arguments.bits : arguments.policy;
+  options.calibration.method = method_named(arguments.method);
+  options.calibration.seed = arguments.seed;
+  const ir::Graph quantized = quantize_network(imported, clips, size, options);
   ir::write_model(quantized, arguments.output);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   fmt::print("{}: {}, {} by {}, {:.2f} MB, calibrated on {} clips in {}\n", arguments.output,
-             quantized.name, arguments.bits, arguments.method,
+             quantized.name, options.policy, arguments.method,
              static_cast<double>(fs::file_size(arguments.output)) / 1e6, clips.size(),
              duration_text(took.count()));
+  const quant::LowBitShare low = quant::low_bit_share(quantized, size);
+  if (low.share > 0) fmt::print("{:.1f} % of the multiplications are 4 x 4 bit\n", 100 * low.share);
   compare_with_float(arguments);
 }
 
 }  // namespace
 
+void require_policy(const std::string& policy) {
+  const char* const names[] = {"w8a8", "w4a8", "w4a4", "w4a4-96"};
+  if (std::find(std::begin(names), std::end(names), policy) != std::end(names)) return;
+  if (fs::path(policy).extension() != ".json")
+    throw Error(
+        fmt::format("--policy {}: neither w8a8, w4a8, w4a4, w4a4-96 nor a .json file", policy));
+  quant::read_policy(policy);
+}
+
 ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::string>& clips,
-                           ir::Size size, const quant::CalibrationOptions& options) {
+                           ir::Size size, const QuantizeOptions& options) {
   const ir::Graph fused = frontend::fuse(ir::extract(imported, ir::Variant::direct));
   std::vector<quant::Clip> frames;
   {
     Progress progress("reading clips", static_cast<int64_t>(clips.size()));
     for (const std::string& clip : clips) {
-      frames.push_back(load_calibration_clip(clip, size, options.frames_per_clip));
+      frames.push_back(load_calibration_clip(clip, size, options.calibration.frames_per_clip));
       progress.count(static_cast<int64_t>(frames.size()), "clips");
     }
   }
   Progress progress("quantize", std::nullopt);
-  return quant::quantize(
-      fused, frames, options,
-      [&progress](double fraction, const std::string& what) { progress.reach(fraction, what); });
+  const auto part = [&progress](double from, double to) {
+    return [&progress, from, to](double fraction, const std::string& what) {
+      progress.reach(from + (to - from) * fraction, what);
+    };
+  };
+  const quant::Calibration calibration =
+      quant::observe(fused, frames, options.calibration, part(0, 0.8));
+  const auto policy = [&]() -> quant::BitPolicy {
+    if (options.policy == "w8a8") return {};
+    quant::BitPolicy low;
+    low.weights = 4;
+    if (options.policy == "w4a8") return low;
+    low.activations = 4;
+    if (options.policy != "w4a4" && options.policy != "w4a4-96")
+      return quant::read_policy(options.policy);
+    // The textbook method knows no measuring: 4 bits everywhere.
+    if (options.calibration.method == quant::Method::minmax) return low;
+    quant::PolicyBudget budget;
+    if (options.policy == "w4a4-96") budget.low_bit_share = 0.96;
+    return quant::best_policy(
+        fused,
+        quant::measure_sites(fused, frames, calibration, options.calibration, part(0.8, 0.9)),
+        budget, size);
+  }();
+  return quant::quantize(fused, calibration, policy, options.calibration, part(0.9, 1));
 }
 
 void add_quantize(CLI::App& mattec) {
@@ -130,6 +167,9 @@ void add_quantize(CLI::App& mattec) {
   verb->add_option("--bits", arguments->bits, "Of weights and activations")
       ->check(CLI::IsMember({"w8a8", "w4a8", "w4a4"}))
       ->capture_default_str();
+  verb->add_option("--policy", arguments->policy,
+                   "Instead of --bits: w4a4-96 (more at 4 bits than w4a4), or a .json file that "
+                   "says which tensors and weights have 4 or 8 bits");
   verb->add_option("--method", arguments->method, "How ranges and roundings are found")
       ->check(CLI::IsMember({"minmax", "mse", "gptq", "brecq", "qdrop", "ptq4vm"}))
       ->capture_default_str();

@@ -1,0 +1,31 @@
+// Which tensors an integer engine stores more than once: 8-bit copies of 16-bit states, 4-bit
+// copies of tensors that something else reads at 8.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "quant/policy.h"
+
+namespace mattec::quant {
+
+struct StoredGraph {
+  ir::Graph graph;        // `requantize` operations added; ids of the fused graph kept
+  std::vector<int> bits;  // per tensor: 4, 8 or 16
+  std::vector<ir::TensorId>
+      source;                     // per tensor: itself, or the tensor of the fused graph it copies
+  std::vector<std::string> site;  // per tensor of 4 bits: the policy's name for it
+};
+
+// For measuring: every site has a tensor of its own.
+enum class Copies { shared, one_per_site };
+
+// Inserts a `requantize` wherever a convolution or an upsampling reads other bits than the tensor
+// is stored with, one for all readers of the same bits. Stored are: states and what views them at
+// 16 bits; a tensor that convolutions alone read, through slices and resampling too, at 4 if the
+// policy says so for all of them; every other one at 8.
+StoredGraph with_copies(const ir::Graph& fused, const BitPolicy& policy,
+                        Copies copies = Copies::shared);
+
+}  // namespace mattec::quant

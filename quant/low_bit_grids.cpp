@@ -1,0 +1,115 @@
+// Grids of least squared rounding error, where clipping pays: at 4 bits, and by request at 8.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+#include "quant/grids.h"
+
+namespace mattec::quant {
+namespace {
+
+using ir::Grid;
+
+// Of `count` samples, `stride` apart.
+double squared_error(const float* samples, size_t count, size_t stride, float scale, float zero,
+                     float highest) {
+  float error = 0;
+  double total = 0;
+  const float inverse = 1 / scale;
+  for (size_t i = 0; i < count; ++i) {
+    const float value = samples[i * stride];
+    const float q = std::clamp(std::nearbyint(value * inverse) + zero, 0.0F, highest);
+    const float difference = (q - zero) * scale - value;
+    error += difference * difference;
+    if (i % 1024 == 1023) total += error, error = 0;  // keeps float sums accurate
+  }
+  return total + error;
+}
+
+struct Range {
+  float low = 0, high = 0;
+};
+
+// Clips both ends together step by step, then each on its own, and keeps what rounds best.
+Range least_squares_range(Range all, const float* samples, size_t count, size_t stride, int bits) {
+  Range best = all;
+  double least = std::numeric_limits<double>::infinity();
+  const auto consider = [&](Range range) {
+    const Grid grid = affine_grid(range.low, range.high, bits);
+    const double error =
+        squared_error(samples, count, stride, grid.scale[0], static_cast<float>(grid.zero_point[0]),
+                      static_cast<float>(grid.highest()));
+    if (error < least) least = error, best = range;
+  };
+  constexpr int steps = 20;
+  for (int i = steps; i > 1; --i) {
+    const float share = static_cast<float>(i) / steps;
+    consider({all.low * share, all.high * share});
+  }
+  if (all.low >= 0) return best;
+  for (int round = 0; round < 2; ++round) {
+    const Range together = best;
+    for (int i = steps; i >= 0; --i)
+      consider({all.low * static_cast<float>(i) / steps, together.high});
+    const Range lower = best;
+    for (int i = steps; i > 0; --i) consider({lower.low, all.high * static_cast<float>(i) / steps});
+  }
+  return best;
+}
+
+std::vector<Range> channel_clips(const ObservedRange& seen) {
+  const size_t channels = seen.channel_lowest.size();
+  std::vector<Range> clips;
+  for (size_t c = 0; c < channels; ++c)
+    clips.push_back(least_squares_range(
+        {std::min(seen.channel_lowest[c], 0.0F), std::max(seen.channel_highest[c], 1e-4F)},
+        seen.channel_samples.data() + c, seen.channel_samples.size() / channels, channels, 4));
+  return clips;
+}
+
+}  // namespace
+
+Grid least_squares_grid(const ObservedRange& seen, int bits) {
+  const Range range = least_squares_range({std::min(seen.lowest, 0.0F), seen.highest},
+                                          seen.samples.data(), seen.samples.size(), 1, bits);
+  return affine_grid(range.low, range.high, bits);
+}
+
+Grid low_bit_grid(const ObservedRange& seen, GridRule rule, const std::vector<int>& groups,
+                  const ChannelScales& scales) {
+  const std::vector<Range> clips = channel_clips(seen);
+  Grid grid;
+  grid.bits = 4;
+  grid.scale.clear();
+  grid.zero_point.clear();
+  if (rule == GridRule::per_channel) {
+    for (const Range& clip : clips) {
+      const Grid one = affine_grid(clip.low, clip.high, 4);
+      grid.scale.push_back(one.scale[0]);
+      grid.zero_point.push_back(one.zero_point[0]);
+    }
+    return grid;
+  }
+  const double tensor_step = least_squares_grid(seen, 4).scale[0];
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const auto first = static_cast<size_t>(groups[g]);
+    const size_t end = g + 1 < groups.size() ? static_cast<size_t>(groups[g + 1]) : clips.size();
+    double largest = 0;
+    for (size_t c = first; c < end; ++c)
+      largest = std::max(largest, double{clips[c].high} - clips[c].low);
+    for (size_t c = first; c < end; ++c) {
+      const double low = clips[c].low * scales.margin, high = clips[c].high * scales.margin;
+      const double step = std::max(high - low, largest * scales.margin * scales.floor) / 15;
+      const double scale = std::max(
+          step, std::pow(step, scales.exponent) * std::pow(tensor_step, 1 - scales.exponent));
+      const double lowest = low < 0 ? std::min((low + high) / 2 - 7.5 * scale, 0.0) : 0.0;
+      grid.scale.push_back(static_cast<float>(scale));
+      grid.zero_point.push_back(
+          static_cast<int32_t>(std::clamp(std::nearbyint(-lowest / scale), 0.0, 15.0)));
+    }
+  }
+  return grid;
+}
+
+}  // namespace mattec::quant

@@ -1,0 +1,240 @@
+#include "quant/measure_policy.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "ir/error.h"
+#include "quant/copies.h"
+#include "quant/play.h"
+#include "quant/simulate.h"
+#include "quant/weights.h"
+
+namespace mattec::quant {
+namespace {
+
+BitPolicy all_low() {
+  BitPolicy policy;
+  policy.weights = policy.activations = 4;
+  return policy;
+}
+
+// Adds up the squared probes of every site over clips.
+class Prober {
+ public:
+  Prober(const ir::Graph& fused, const Calibration& calibration, const CalibrationOptions& options)
+      : stored_(with_copies(fused, all_low(), Copies::one_per_site)),
+        executor_(channels_last_executor(stored_.graph)),
+        generator_(at::detail::createCPUGenerator(options.seed + 3)) {
+    assign_grids(stored_, calibration.ranges, options.activation_range, options.channel_scales);
+    const ir::Graph low = quantize(fused, calibration, all_low(), options);
+    for (const ir::Op& op : low.ops) {
+      if (op.kind != ir::OpKind::conv) continue;
+      Parameters::Entry& entry = executor_.parameters.of.at(op.name);
+      const RealWeights real = real_weights(low, op);
+      Parameters::Entry& change = weight_change_.of[op.name];
+      change.weight = torch::tensor(real.weight).reshape(entry.weight.sizes()) - entry.weight;
+      change.bias = torch::tensor(real.bias) - entry.bias;
+      entry.weight.requires_grad_(true);
+      entry.bias.requires_grad_(true);
+    }
+    executor_.hooks.on_store = [this](ir::TensorId id, const torch::Tensor& value) {
+      return probing_ ? probed(id, value) : value;
+    };
+  }
+
+  // `frames`: [1][3][H][W] each; the last two are probed together.
+  void play(const std::vector<torch::Tensor>& frames) {
+    std::vector<torch::Tensor> states;
+    torch::Tensor loss = torch::zeros({});
+    for (size_t t = 0; t < frames.size(); ++t) {
+      probing_ = t + 2 >= frames.size();
+      const torch::AutoGradMode gradients(probing_);
+      const torch::Tensor alpha = executor_.step(frames[t], states)[alpha_output(stored_.graph)];
+      const torch::Tensor signs =
+          torch::randint(2, alpha.sizes(), generator_, torch::kFloat) * 2 - 1;
+      if (probing_) loss = loss + (alpha * signs).sum();
+    }
+    loss.backward();
+    collect();
+  }
+
+  double error(const Site& site) const {
+    const auto& squares = site.weights ? weight_squares_ : input_squares_;
+    const auto found = squares.find(site.name);
+    return found == squares.end() ? 0 : found->second / probes_;
+  }
+
+ private:
+  // value + handle * (rounded value - value), handle 0: its gradient is the probe.
+  torch::Tensor probed(ir::TensorId id, const torch::Tensor& value) {
+    const auto index = static_cast<size_t>(id);
+    const int producer = stored_.graph.producer(id);
+    const bool is_view =
+        producer < 0 || stored_.graph.ops[static_cast<size_t>(producer)].kind == ir::OpKind::slice;
+    if (stored_.bits[index] != 4 || is_view) return value;
+    torch::Tensor& handle = handles_[stored_.site[index]];
+    if (!handle.defined()) handle = torch::zeros({}, torch::requires_grad());
+    const torch::Tensor exact = value.detach();
+    return value + handle * (round_to_grid(exact, *stored_.graph.tensors[index].grid) - exact);
+  }
+
+  void collect() {
+    const torch::NoGradGuard no_gradients;
+    for (auto& [name, handle] : handles_) {
+      if (!handle.grad().defined()) continue;
+      const double probe = handle.grad().item<double>();
+      input_squares_[name] += probe * probe;
+      handle.mutable_grad() = torch::Tensor();
+    }
+    for (auto& [name, entry] : executor_.parameters.of) {
+      if (!entry.weight.grad().defined()) continue;
+      const Parameters::Entry& change = weight_change_.of.at(name);
+      const double probe = (entry.weight.grad() * change.weight).sum().item<double>() +
+                           (entry.bias.grad() * change.bias).sum().item<double>();
+      weight_squares_[name] += probe * probe;
+      entry.weight.mutable_grad() = entry.bias.mutable_grad() = torch::Tensor();
+    }
+    ++probes_;
+  }
+
+  StoredGraph stored_;
+  Executor executor_;
+  at::Generator generator_;
+  bool probing_ = false;
+  int probes_ = 0;
+  Parameters weight_change_;
+  std::map<std::string, torch::Tensor> handles_;
+  std::map<std::string, double> input_squares_, weight_squares_;
+};
+
+// What a policy takes of the budget, for one set of sites.
+struct Use {
+  double high_macs = 0, weight_bytes = 0;
+};
+
+class Chooser {
+ public:
+  Chooser(const ir::Graph& fused, const std::vector<SiteError>& errors, const PolicyBudget& budget,
+          ir::Size frame)
+      : fused_(fused), sizes_(ir::infer_sizes(fused, frame)), budget_(budget) {
+    policy_ = all_low();
+    for (const SiteError& error : errors)
+      errors_[{error.site.weights, error.site.name}] = error.error;
+  }
+
+  BitPolicy choose() {
+    while (true) {
+      const Use before = use(policy_);
+      double best_gain = 0;
+      BitPolicy best;
+      for (const auto& moves : candidates()) {
+        BitPolicy raised = policy_;
+        double gained = 0;
+        for (const auto& [key, error] : moves) {
+          (key.first ? raised.weight_bits : raised.activation_bits)[key.second] = 8;
+          gained += error;
+        }
+        const Use after = use(raised);
+        if (after.high_macs > 1 - budget_.low_bit_share ||
+            after.weight_bytes > budget_.weight_bytes)
+          continue;
+        const double cost = 1e-6 +
+                            (after.high_macs - before.high_macs) / (1 - budget_.low_bit_share) +
+                            (after.weight_bytes - before.weight_bytes) / budget_.weight_bytes;
+        if (gained / cost > best_gain) best_gain = gained / cost, best = raised;
+      }
+      if (best_gain <= 0) return policy_;
+      policy_ = best;
+    }
+  }
+
+ private:
+  using Key = std::pair<bool, std::string>;
+  using Move = std::map<Key, double>;
+
+  bool is_raised(const Key& key) const {
+    return (key.first ? policy_.weight_bits : policy_.activation_bits).count(key.second) > 0;
+  }
+
+  // Each site alone; each convolution's weights together with each of its inputs, which is free
+  // once the weights have 8 bits.
+  std::vector<Move> candidates() const {
+    std::vector<Move> moves;
+    for (const auto& entry : errors_)
+      if (!is_raised(entry.first)) moves.push_back({entry});
+    const StoredGraph low = with_copies(fused_, all_low(), Copies::one_per_site);
+    for (const ir::Op& op : low.graph.ops) {
+      if (op.kind != ir::OpKind::conv) continue;
+      Move move;
+      const auto add = [&](const Key& key) {
+        const auto found = errors_.find(key);
+        if (found != errors_.end() && !is_raised(key)) move.insert(*found);
+      };
+      add({true, op.name});
+      for (int j = 0; j < op.segment_count(); ++j) {
+        const auto input = static_cast<size_t>(op.inputs[static_cast<size_t>(j)]);
+        if (low.bits[input] == 4) add({false, low.site[input]});
+      }
+      if (move.size() > 1) moves.push_back(move);
+    }
+    return moves;
+  }
+
+  Use use(const BitPolicy& policy) const {
+    const StoredGraph stored = with_copies(fused_, policy);
+    double macs = 0, high = 0, bytes = 0, weights = 0;
+    for (const ir::Op& op : stored.graph.ops) {
+      if (op.kind != ir::OpKind::conv) continue;
+      const int bits = policy.of_weights(op.name);
+      weights += static_cast<double>(op.conv.weight.size());
+      bytes += static_cast<double>(op.conv.weight.size()) * bits / 8;
+      const ir::Size size = sizes_[static_cast<size_t>(op.output)];
+      const double per_channel = static_cast<double>(op.conv.kernel) * op.conv.kernel *
+                                 size.height * size.width *
+                                 (op.conv.depthwise ? 1 : op.conv.output_channels);
+      for (int j = 0; j < op.segment_count(); ++j) {
+        const ir::TensorId input = op.inputs[static_cast<size_t>(j)];
+        const double share = per_channel * stored.graph.tensor(input).channels;
+        macs += share;
+        if (bits == 8 || stored.bits[static_cast<size_t>(input)] == 8) high += share;
+      }
+    }
+    return {high / macs, bytes / weights};
+  }
+
+  const ir::Graph& fused_;
+  const std::vector<ir::Size> sizes_;
+  const PolicyBudget& budget_;
+  BitPolicy policy_;
+  std::map<Key, double> errors_;
+};
+
+}  // namespace
+
+std::vector<SiteError> measure_sites(const ir::Graph& fused, const std::vector<Clip>& clips,
+                                     const Calibration& calibration,
+                                     const CalibrationOptions& options, const Progress& progress) {
+  Prober prober(fused, calibration, options);
+  for (size_t i = 0; i < clips.size(); ++i) {
+    std::vector<torch::Tensor> frames;
+    for (size_t t = 0; t < std::min<size_t>(clips[i].size(), 4); ++t)
+      frames.push_back(network_input(clips[i][t], {}));
+    prober.play(frames);
+    if (progress)
+      progress(static_cast<double>(i + 1) / static_cast<double>(clips.size()),
+               "measuring what 4 bits cost");
+  }
+  std::vector<SiteError> errors;
+  for (const Site& site : sites_of(fused)) errors.push_back({site, prober.error(site)});
+  return errors;
+}
+
+BitPolicy best_policy(const ir::Graph& fused, const std::vector<SiteError>& errors,
+                      const PolicyBudget& budget, ir::Size frame) {
+  return Chooser(fused, errors, budget, frame).choose();
+}
+
+}  // namespace mattec::quant

@@ -1,0 +1,45 @@
+#include "quant/play.h"
+
+#include <utility>
+
+#include "ir/error.h"
+
+namespace mattec::quant {
+namespace {
+
+void set_planes(const Frame& frame, const torch::Tensor& batch, int64_t index) {
+  const torch::Tensor pixels = torch::from_blob(const_cast<uint8_t*>(frame.rgb.data()),
+                                                {frame.height, frame.width, 3}, torch::kByte);
+  batch[index].copy_(pixels.permute({2, 0, 1}));
+}
+
+}  // namespace
+
+torch::Tensor network_input(const Frame& frame, const std::vector<ColourJitter>& copies) {
+  const auto count = static_cast<int64_t>(copies.size()) + 1;
+  torch::Tensor batch = torch::empty({count, 3, frame.height, frame.width});
+  set_planes(frame, batch, 0);
+  for (int64_t i = 1; i < count; ++i)
+    set_planes(copies[static_cast<size_t>(i - 1)](frame), batch, i);
+  return (batch / 255).contiguous(torch::MemoryFormat::ChannelsLast);
+}
+
+Executor channels_last_executor(const ir::Graph& graph) {
+  Parameters parameters = parameters_of(graph);
+  for (auto& [name, entry] : parameters.of)
+    entry.weight = entry.weight.contiguous(torch::MemoryFormat::ChannelsLast);
+  return Executor(graph, std::move(parameters));
+}
+
+size_t alpha_output(const ir::Graph& graph) {
+  size_t found = graph.outputs.size();
+  for (size_t i = 0; i < graph.outputs.size(); ++i) {
+    if (graph.outputs[i].name == "pha") return i;
+    if (graph.tensor(graph.outputs[i].tensor).channels == 1) found = i;
+  }
+  if (found == graph.outputs.size())
+    throw Error("quantize: " + graph.name + " has no output \"pha\"; it is no matting network");
+  return found;
+}
+
+}  // namespace mattec::quant

@@ -1,0 +1,122 @@
+#include "quant/policy.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "ir/error.h"
+#include "quant/copies.h"
+
+namespace mattec::quant {
+namespace {
+
+using Json = nlohmann::json;
+
+int bits_from(const Json& value, const std::string& place) {
+  if (!value.is_number_integer() || (value != 4 && value != 8))
+    throw Error(place + " must be 4 or 8");
+  return value.get<int>();
+}
+
+std::map<std::string, int> map_from(const Json& value, const std::string& place) {
+  if (!value.is_object()) throw Error(place + " must be an object of names and bits");
+  std::map<std::string, int> bits;
+  for (const auto& [name, entry] : value.items())
+    bits[name] = bits_from(entry, place + " \"" + name + "\"");
+  return bits;
+}
+
+}  // namespace
+
+int BitPolicy::of_weights(const std::string& convolution) const {
+  const auto found = weight_bits.find(convolution);
+  return found == weight_bits.end() ? weights : found->second;
+}
+
+int BitPolicy::of_input(const std::string& tensor, const std::string& convolution) const {
+  auto found = activation_bits.find(tensor + " > " + convolution);
+  if (found == activation_bits.end()) found = activation_bits.find(tensor);
+  return found == activation_bits.end() ? activations : found->second;
+}
+
+BitPolicy read_policy(const std::string& file) {
+  std::ifstream stream(file);
+  if (!stream) throw Error(file + ": cannot be read; give a bit policy as a .json file");
+  Json json;
+  try {
+    json = Json::parse(stream);
+  } catch (const Json::exception& error) {
+    throw Error(file + ": is not JSON: " + error.what());
+  }
+  if (!json.is_object()) throw Error(file + ": a bit policy is a JSON object");
+  BitPolicy policy;
+  for (const auto& [key, value] : json.items()) {
+    const std::string place = file + ": \"" + key + "\"";
+    if (key == "weights")
+      policy.weights = bits_from(value, place);
+    else if (key == "activations")
+      policy.activations = bits_from(value, place);
+    else if (key == "weight_bits")
+      policy.weight_bits = map_from(value, place);
+    else if (key == "activation_bits")
+      policy.activation_bits = map_from(value, place);
+    else
+      throw Error(place +
+                  " is unknown; a bit policy has weights, activations, weight_bits and "
+                  "activation_bits");
+  }
+  return policy;
+}
+
+std::string policy_json(const BitPolicy& policy) {
+  return Json({{"weights", policy.weights},
+               {"activations", policy.activations},
+               {"weight_bits", policy.weight_bits},
+               {"activation_bits", policy.activation_bits}})
+      .dump(2);
+}
+
+void check_policy(const BitPolicy& policy, const ir::Graph& fused) {
+  const auto has_conv = [&](const std::string& name) {
+    for (const ir::Op& op : fused.ops)
+      if (op.kind == ir::OpKind::conv && op.name == name) return true;
+    return false;
+  };
+  const auto has_tensor = [&](const std::string& name) {
+    for (const ir::Tensor& tensor : fused.tensors)
+      if (tensor.name == name) return true;
+    return false;
+  };
+  for (const auto& entry : policy.weight_bits)
+    if (!has_conv(entry.first))
+      throw Error("bit policy: " + fused.name + " has no convolution \"" + entry.first +
+                  "\"; mattec inspect lists them");
+  for (const auto& entry : policy.activation_bits) {
+    const size_t arrow = entry.first.find(" > ");
+    const std::string tensor = entry.first.substr(0, arrow);
+    if (!has_tensor(tensor) ||
+        (arrow != std::string::npos && !has_conv(entry.first.substr(arrow + 3))))
+      throw Error("bit policy: " + fused.name + " has no tensor, or tensor > convolution, \"" +
+                  entry.first + "\"; mattec inspect lists them");
+  }
+}
+
+LowBitShare low_bit_share(const ir::Graph& graph, ir::Size frame) {
+  const std::vector<ir::Size> sizes = ir::infer_sizes(graph, frame);
+  LowBitShare result;
+  for (const ir::Op& op : graph.ops) {
+    if (op.kind != ir::OpKind::conv) continue;
+    const ir::Size size = sizes[static_cast<size_t>(op.output)];
+    const double per_input = static_cast<double>(op.conv.kernel) * op.conv.kernel * size.height *
+                             size.width * (op.conv.depthwise ? 1 : op.conv.output_channels);
+    for (int j = 0; j < op.segment_count(); ++j) {
+      const ir::Tensor& input = graph.tensor(op.inputs[static_cast<size_t>(j)]);
+      const double macs = per_input * input.channels;
+      result.macs += macs;
+      if (op.conv.weight_bits == 4 && input.grid->bits == 4) result.share += macs;
+    }
+  }
+  if (result.macs > 0) result.share /= result.macs;
+  return result;
+}
+
+}  // namespace mattec::quant
