@@ -10,13 +10,16 @@ namespace mattec::tools {
 namespace {
 
 constexpr int side = 120;
+constexpr double middle = side / 2.0;
+
+size_t at(int x, int y) { return static_cast<size_t>(y) * side + static_cast<size_t>(x); }
 
 // Mean of the coordinates across a bar, where `along` runs along it.
 double bar_position(const Image& image, bool horizontal, int along) {
   double sum = 0, moment = 0;
   for (int across = 0; across < side; ++across) {
     const int x = horizontal ? along : across, y = horizontal ? across : along;
-    const double value = image.pixels[static_cast<size_t>(y * side + x)];
+    const double value = image.pixels[at(x, y)];
     sum += value;
     moment += value * across;
   }
@@ -32,8 +35,7 @@ Image drawn_bar(bool horizontal) {
   Image bar({side, side}, 1);
   for (int y = 0; y < side; ++y)
     for (int x = 0; x < side; ++x)
-      bar.pixels[static_cast<size_t>(y * side + x)] =
-          std::abs((horizontal ? y : x) - side / 2) <= 4 ? 255 : 0;
+      bar.pixels[at(x, y)] = std::abs((horizontal ? y : x) - side / 2) <= 4 ? 255 : 0;
   return bar;
 }
 
@@ -48,7 +50,7 @@ Bar moved_bar(uint64_t seed, bool horizontal) {
     const double low = bar_position(moved, horizontal, side / 2 - 30);
     const double high = bar_position(moved, horizontal, side / 2 + 30);
     result.slope[moment] = (high - low) / 60;
-    result.shift[moment] = (high + low) / 2 - side / 2;
+    result.shift[moment] = (high + low) / 2 - middle;
   }
   return result;
 }
@@ -88,7 +90,7 @@ TEST(Motion, FillsMattesWithNothingAndFramesWithTheirBorder) {
   EXPECT_EQ(moved.pixels, frame.pixels);
   motion.move(matte, 0, moved);
   EXPECT_EQ(*std::min_element(moved.pixels.begin(), moved.pixels.end()), 0);
-  EXPECT_EQ(moved.pixels[size_t{side} * side / 2 + side / 2], 255);
+  EXPECT_EQ(moved.pixels[at(side / 2, side / 2)], 255);
 }
 
 // Fails for a motion that jumps or turns back: half the time is half the way.
