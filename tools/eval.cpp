@@ -112,10 +112,12 @@ void add_eval(CLI::App& mattec) {
   verb->add_option("--clips", arguments->truth.clips,
                    "Clips to compose (default: one of each foreground)")
       ->check(CLI::Range(1, 100000))
+      ->type_name("N")
       ->needs(backgrounds);
   verb->add_option("--frames", arguments->truth.frames,
                    "Frames of each clip, at most (default: all; of composed clips 100)")
-      ->check(CLI::Range(1, 1000000));
+      ->check(CLI::Range(1, 1000000))
+      ->type_name("N");
   verb->add_option_function<std::string>(
           "--motion",
           [arguments](const std::string& text) { arguments->truth.motion = text == "on"; },
@@ -123,6 +125,7 @@ void add_eval(CLI::App& mattec) {
       ->check(CLI::IsMember({"on", "off"}))
       ->needs(backgrounds);
   verb->add_option("--seed", arguments->truth.seed, "Of everything random in composed clips")
+      ->type_name("N")
       ->needs(backgrounds)
       ->capture_default_str();
   add_threads_option(*verb, arguments->options.threads);
