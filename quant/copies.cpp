@@ -20,100 +20,122 @@ bool keeps_grid(OpKind kind) {
   return kind == OpKind::slice || kind == OpKind::upsample2 || kind == OpKind::avg_pool2;
 }
 
-// What decides how each tensor of a fused graph is stored.
-struct Tensors {
-  std::vector<TensorId> root;     // through slices and resampling, what the tensor is made of
-  std::vector<bool> wide;         // 16 bits: states, blends and their slices
-  std::vector<bool> fixed;        // never of 4 bits, or of no use at 4 bits
-  std::vector<bool> others_read;  // of roots: something but convolutions reads it
-};
+bool reads_16_bits(OpKind kind) {
+  return kind == OpKind::slice || kind == OpKind::mul || kind == OpKind::blend;
+}
 
 bool is_segment(const Op& op, size_t input) {
   return op.kind == OpKind::conv && input < static_cast<size_t>(op.segment_count());
 }
 
-Tensors classify(const Graph& fused) {
-  const size_t count = fused.tensors.size();
-  Tensors tensors;
-  for (size_t i = 0; i < count; ++i) tensors.root.push_back(static_cast<TensorId>(i));
-  tensors.wide.assign(count, false);
-  tensors.others_read.assign(count, false);
-  for (const GridRule rule : resolved_grid_rules(fused))
-    tensors.fixed.push_back(rule == GridRule::unit);
-  for (const ir::State& state : fused.states) tensors.wide[at(state.input)] = true;
-  for (const ir::Output& output : fused.outputs) tensors.fixed[at(output.tensor)] = true;
-  std::vector<bool> vector(count, false);  // 1x1: so few products that bits cost nothing
-  for (const Op& op : fused.ops) {
-    const TensorId made = op.output;
-    if (keeps_grid(op.kind)) tensors.root[at(made)] = tensors.root[at(op.inputs[0])];
-    if (op.kind == OpKind::slice) tensors.wide[at(made)] = tensors.wide[at(op.inputs[0])];
-    if (op.kind == OpKind::blend) tensors.wide[at(made)] = true;
-    vector[at(made)] =
-        op.kind == OpKind::global_avg_pool ||
-        (op.kind == OpKind::conv && std::all_of(op.inputs.begin(), op.inputs.end(),
-                                                [&](TensorId id) { return vector[at(id)]; }));
-    if (vector[at(made)]) tensors.fixed[at(made)] = true;
-    for (size_t i = 0; i < op.inputs.size(); ++i) {
-      const bool for_its_size = op.kind == OpKind::upsample2 && i == 1;
-      if (!is_segment(op, i) && !(keeps_grid(op.kind) && i == 0) && !for_its_size)
-        tensors.others_read[at(tensors.root[at(op.inputs[i])])] = true;
-    }
-  }
-  return tensors;
-}
-
-bool is_fixed(const Tensors& tensors, TensorId id) {
-  return tensors.fixed[at(id)] || tensors.fixed[at(tensors.root[at(id)])];
+bool is_for_its_size(const Op& op, size_t input) {
+  return op.kind == OpKind::upsample2 && input == 1;
 }
 
 std::vector<TensorId> segments(const Op& op) {
   return {op.inputs.begin(), op.inputs.begin() + op.segment_count()};
 }
 
-// One reader, or several that convolve the same tensors (the matte's two convolutions).
-bool read_alike(const Graph& fused, TensorId id) {
-  const std::vector<int> readers = fused.consumers(id);
-  const auto same = [&](int reader) {
-    return segments(fused.ops[static_cast<size_t>(reader)]) ==
-           segments(fused.ops[static_cast<size_t>(readers[0])]);
-  };
-  return std::all_of(readers.begin(), readers.end(), same);
-}
+// What decides how each tensor of a fused graph is stored. A root is what a tensor is made of,
+// through slices and resampling; they share its grid.
+class Tensors {
+ public:
+  explicit Tensors(const Graph& fused)
+      : fused_(fused),
+        root_(fused.tensors.size()),
+        wide_(root_.size(), false),
+        fixed_(root_.size(), false),
+        others_read_(root_.size(), false),
+        is_viewed_(root_.size(), false) {
+    for (size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<TensorId>(i);
+    for (const ir::State& state : fused.states) wide_[at(state.input)] = true;
+    for (const Op& op : fused.ops) find_root(op);
+    find_fixed();
+    for (const Op& op : fused.ops) find_readers(op);
+  }
 
-// The name by which a policy chooses the bits that `convolution` reads `input` with: the tensor's,
-// where it is stored for convolutions alone and they read it through slices or all alike.
-std::string site_name(const Graph& fused, const Tensors& tensors, TensorId input,
-                      const Op& convolution) {
-  const TensorId root = tensors.root[at(input)];
-  if (!tensors.wide[at(root)] && !tensors.others_read[at(root)] &&
-      (input != root || read_alike(fused, root)))
-    return fused.tensor(root).name;
-  return fused.tensor(input).name + " > " + convolution.name;
-}
+  TensorId root(TensorId id) const { return root_[at(id)]; }
+  // Has 16 bits: states, blends and their slices.
+  bool is_wide(TensorId id) const { return wide_[at(id)]; }
+  // Never has 4 bits, or would gain nothing by it.
+  bool is_fixed(TensorId id) const { return fixed_[at(root(id))]; }
+  // Nothing but convolutions reads it.
+  bool is_for_convolutions(TensorId id) const {
+    return !wide_[at(root(id))] && !others_read_[at(root(id))];
+  }
+  // All convolutions read it, or what is made of it, with bits of one choice.
+  bool has_one_site(TensorId id) const {
+    return is_for_convolutions(id) && (is_viewed_[at(root(id))] || is_read_alike(root(id)));
+  }
+  // By its name a policy chooses the bits with which convolutions read `input`.
+  const std::string& policy_name(TensorId input) const {
+    return fused_.tensor(has_one_site(input) ? root(input) : input).name;
+  }
+  std::string site(TensorId input, const Op& convolution) const {
+    return policy_name(input) + (has_one_site(input) ? "" : " > " + convolution.name);
+  }
+
+ private:
+  void find_root(const Op& op) {
+    if (keeps_grid(op.kind)) root_[at(op.output)] = root(op.inputs[0]);
+    if (op.kind == OpKind::slice) wide_[at(op.output)] = is_wide(op.inputs[0]);
+    if (op.kind == OpKind::blend) wide_[at(op.output)] = true;
+  }
+
+  // Frames, gates, outputs; 1x1 vectors, of which so few products are made that bits cost nothing.
+  void find_fixed() {
+    const std::vector<GridRule> rules = resolved_grid_rules(fused_);
+    for (size_t i = 0; i < root_.size(); ++i) fixed_[i] = rules[i] == GridRule::unit;
+    for (const ir::Output& output : fused_.outputs) fixed_[at(root(output.tensor))] = true;
+    std::vector<bool> vector(root_.size(), false);
+    for (const Op& op : fused_.ops) {
+      const bool is_vector =
+          op.kind == OpKind::global_avg_pool ||
+          (op.kind == OpKind::conv && std::all_of(op.inputs.begin(), op.inputs.end(),
+                                                  [&](TensorId id) { return vector[at(id)]; }));
+      vector[at(op.output)] = is_vector;
+      if (is_vector) fixed_[at(op.output)] = true;
+    }
+  }
+
+  void find_readers(const Op& op) {
+    for (size_t i = 0; i < op.inputs.size(); ++i) {
+      const size_t read = at(root(op.inputs[i]));
+      if (is_segment(op, i) || is_for_its_size(op, i)) continue;
+      (keeps_grid(op.kind) ? is_viewed_ : others_read_)[read] = true;
+    }
+  }
+
+  // By one convolution, or by several of the same inputs.
+  bool is_read_alike(TensorId id) const {
+    std::vector<std::vector<TensorId>> inputs;
+    for (const int reader : fused_.consumers(id)) {
+      const Op& op = fused_.ops[static_cast<size_t>(reader)];
+      if (op.kind == OpKind::conv) inputs.push_back(segments(op));
+    }
+    return std::all_of(inputs.begin(), inputs.end(),
+                       [&](const auto& other) { return other == inputs[0]; });
+  }
+
+  const Graph& fused_;
+  std::vector<TensorId> root_;
+  std::vector<bool> wide_;
+  std::vector<bool> fixed_, others_read_, is_viewed_;  // of roots
+};
 
 // Builds the graph of with_copies operation by operation.
 class Builder {
  public:
   Builder(const Graph& fused, const BitPolicy& policy, Copies copies)
-      : fused_(fused), policy_(policy), copies_(copies), tensors_(classify(fused)) {
+      : fused_(fused), policy_(policy), copies_(copies), tensors_(fused) {
     stored_.graph = fused;
     stored_.graph.ops.clear();
+    stored_.bits = stored_bits();
     for (size_t i = 0; i < fused.tensors.size(); ++i) {
       const auto id = static_cast<TensorId>(i);
       stored_.source.push_back(id);
-      const auto root = at(tensors_.root[i]);
-      const bool may_be_low = !tensors_.others_read[root] && !is_fixed(tensors_, id);
-      stored_.bits.push_back(tensors_.wide[i] ? 16 : may_be_low && !tensors_.wide[root] ? 4 : 8);
+      stored_.site.push_back(fused.tensor(tensors_.root(id)).name);
     }
-    // 4 bits only if that is what every reader wants.
-    for (const Op& op : fused.ops)
-      for (size_t j = 0; j < op.inputs.size(); ++j)
-        if (is_segment(op, j) && (wanted(op.inputs[j], op) == 8 || has_own_copy(op.inputs[j], op)))
-          for (size_t i = 0; i < fused.tensors.size(); ++i)
-            if (tensors_.root[i] == tensors_.root[at(op.inputs[j])] && stored_.bits[i] == 4)
-              stored_.bits[i] = 8;
-    for (size_t i = 0; i < fused.tensors.size(); ++i)
-      stored_.site.push_back(fused.tensor(tensors_.root[i]).name);
   }
 
   StoredGraph build() {
@@ -121,10 +143,9 @@ class Builder {
       for (size_t i = 0; i < op.inputs.size(); ++i) {
         TensorId& input = op.inputs[i];
         if (is_segment(op, i))
-          input = copy_of(input, wanted(input, op), &op);
-        else if (tensors_.wide[at(input)] && op.kind != OpKind::slice && op.kind != OpKind::mul &&
-                 op.kind != OpKind::blend)
-          input = copy_of(input, 8, nullptr);
+          input = copy_of(input, wanted(input, op), tensors_.site(input, op));
+        else if (tensors_.is_wide(input) && !reads_16_bits(op.kind) && !is_for_its_size(op, i))
+          input = copy_of(input, 8, {});
       }
       stored_.graph.ops.push_back(std::move(op));
     }
@@ -133,23 +154,38 @@ class Builder {
 
  private:
   int wanted(TensorId input, const Op& convolution) const {
-    if (is_fixed(tensors_, input)) return 8;
-    const TensorId root = tensors_.root[at(input)];
-    return policy_.of_input(fused_.tensor(tensors_.wide[at(root)] ? input : root).name,
-                            convolution.name);
+    if (tensors_.is_fixed(input)) return 8;
+    return policy_.of_input(tensors_.policy_name(input), convolution.name);
   }
 
-  bool has_own_copy(TensorId input, const Op& convolution) const {
-    return copies_ == Copies::one_per_site && site_name(fused_, tensors_, input, convolution) !=
-                                                  fused_.tensor(tensors_.root[at(input)]).name;
+  bool has_own_copy(TensorId input) const {
+    return copies_ == Copies::one_per_site && !tensors_.has_one_site(input);
   }
 
-  TensorId copy_of(TensorId id, int bits, const Op* convolution) {
+  // 4 bits only if that is what every reader wants.
+  std::vector<int> stored_bits() const {
+    const size_t count = fused_.tensors.size();
+    std::vector<bool> low(count);  // of roots
+    for (size_t i = 0; i < count; ++i) {
+      const auto id = static_cast<TensorId>(i);
+      low[i] = tensors_.is_for_convolutions(id) && !tensors_.is_fixed(id);
+    }
+    for (const Op& op : fused_.ops)
+      for (size_t j = 0; j < op.inputs.size(); ++j)
+        if (is_segment(op, j) && (wanted(op.inputs[j], op) == 8 || has_own_copy(op.inputs[j])))
+          low[at(tensors_.root(op.inputs[j]))] = false;
+    std::vector<int> bits;
+    for (size_t i = 0; i < count; ++i) {
+      const auto id = static_cast<TensorId>(i);
+      bits.push_back(tensors_.is_wide(id) ? 16 : low[at(tensors_.root(id))] ? 4 : 8);
+    }
+    return bits;
+  }
+
+  TensorId copy_of(TensorId id, int bits, const std::string& site) {
     if (stored_.bits[at(id)] == bits) return id;
-    const std::string site =
-        bits == 4 ? site_name(fused_, tensors_, id, *convolution) : std::string();
     std::string name = fused_.tensor(id).name + (bits == 8 ? ".copy" : ".copy4");
-    if (bits == 4 && copies_ == Copies::one_per_site) name = site;
+    if (bits == 4 && has_own_copy(id)) name = site;
     const auto [found, is_new] = made_.try_emplace(name, ir::no_tensor);
     if (is_new) {
       Op op;
@@ -159,7 +195,7 @@ class Builder {
       found->second = stored_.graph.add_op(op, fused_.tensor(id).channels);
       stored_.bits.push_back(bits);
       stored_.source.push_back(id);
-      stored_.site.push_back(site);
+      stored_.site.push_back(bits == 4 ? site : std::string());
     }
     return found->second;
   }
@@ -179,23 +215,32 @@ StoredGraph with_copies(const Graph& fused, const BitPolicy& policy, Copies copi
 }
 
 std::vector<Site> sites_of(const Graph& fused) {
-  const Tensors tensors = classify(fused);
+  const Tensors tensors(fused);
   std::vector<Site> sites;
-  const auto add = [&](const std::string& name, bool weights) {
-    const auto same = [&](const Site& site) {
-      return site.name == name && site.weights == weights;
-    };
-    if (std::none_of(sites.begin(), sites.end(), same)) sites.push_back({name, weights});
-  };
+  std::set<std::string> inputs;
   for (const Op& op : fused.ops) {
     if (op.kind != OpKind::conv) continue;
-    add(op.name, true);
-    for (int j = 0; j < op.segment_count(); ++j) {
-      const TensorId input = op.inputs[static_cast<size_t>(j)];
-      if (!is_fixed(tensors, input)) add(site_name(fused, tensors, input, op), false);
+    sites.push_back({op.name, true});
+    for (const TensorId input : segments(op)) {
+      const std::string site = tensors.site(input, op);
+      if (!tensors.is_fixed(input) && inputs.insert(site).second) sites.push_back({site, false});
     }
   }
   return sites;
+}
+
+std::set<std::string> activation_keys(const Graph& fused) {
+  const Tensors tensors(fused);
+  std::set<std::string> keys;
+  for (const Op& op : fused.ops) {
+    if (op.kind != OpKind::conv) continue;
+    for (const TensorId input : segments(op)) {
+      if (tensors.is_fixed(input)) continue;
+      keys.insert(tensors.policy_name(input));
+      keys.insert(tensors.policy_name(input) + " > " + op.name);
+    }
+  }
+  return keys;
 }
 
 }  // namespace mattec::quant

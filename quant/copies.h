@@ -2,6 +2,7 @@
 // copies of tensors that something else reads at 8.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,5 +28,18 @@ enum class Copies { shared, one_per_site };
 // policy says so for all of them; every other one at 8.
 StoredGraph with_copies(const ir::Graph& fused, const BitPolicy& policy,
                         Copies copies = Copies::shared);
+
+// A choice that a policy makes: the bits of a convolution's weights, or of an input of it.
+struct Site {
+  std::string name;  // as in BitPolicy's maps
+  bool weights = false;
+};
+// All of them; every input that may have 4 bits belongs to one. Readers of a tensor have a site
+// each, "tensor > convolution"; but one, "tensor", where convolutions alone read it and either all
+// in the same way (the matte's two) or through slices or resampling (a GRU's two).
+std::vector<Site> sites_of(const ir::Graph& fused);
+
+// The keys of BitPolicy::activation_bits that choose something.
+std::set<std::string> activation_keys(const ir::Graph& fused);
 
 }  // namespace mattec::quant

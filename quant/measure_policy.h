@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "quant/calibrate.h"
+#include "quant/copies.h"
 #include "quant/policy.h"
 
 namespace mattec::quant {

@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "ir/error.h"
 #include "quant/copies.h"
@@ -10,6 +11,10 @@ namespace mattec::quant {
 namespace {
 
 using Json = nlohmann::json;
+
+std::string entry_of(const std::string& place, const std::string& key) {
+  return place + " \"" + key + "\"";
+}
 
 int bits_from(const Json& value, const std::string& place) {
   if (!value.is_number_integer() || (value != 4 && value != 8))
@@ -21,7 +26,7 @@ std::map<std::string, int> map_from(const Json& value, const std::string& place)
   if (!value.is_object()) throw Error(place + " must be an object of names and bits");
   std::map<std::string, int> bits;
   for (const auto& [name, entry] : value.items())
-    bits[name] = bits_from(entry, place + " \"" + name + "\"");
+    bits[name] = bits_from(entry, entry_of(place, name));
   return bits;
 }
 
@@ -50,7 +55,7 @@ BitPolicy read_policy(const std::string& file) {
   if (!json.is_object()) throw Error(file + ": a bit policy is a JSON object");
   BitPolicy policy;
   for (const auto& [key, value] : json.items()) {
-    const std::string place = file + ": \"" + key + "\"";
+    const std::string place = entry_of(file + ":", key);
     if (key == "weights")
       policy.weights = bits_from(value, place);
     else if (key == "activations")
@@ -76,27 +81,28 @@ std::string policy_json(const BitPolicy& policy) {
 }
 
 void check_policy(const BitPolicy& policy, const ir::Graph& fused) {
-  const auto has_conv = [&](const std::string& name) {
-    for (const ir::Op& op : fused.ops)
-      if (op.kind == ir::OpKind::conv && op.name == name) return true;
-    return false;
-  };
-  const auto has_tensor = [&](const std::string& name) {
-    for (const ir::Tensor& tensor : fused.tensors)
-      if (tensor.name == name) return true;
-    return false;
-  };
-  for (const auto& entry : policy.weight_bits)
-    if (!has_conv(entry.first))
-      throw Error("bit policy: " + fused.name + " has no convolution \"" + entry.first +
+  std::set<std::string> convolutions, names;
+  for (const ir::Tensor& tensor : fused.tensors) names.insert(tensor.name);
+  for (const ir::Op& op : fused.ops) {
+    if (op.kind != ir::OpKind::conv) continue;
+    convolutions.insert(op.name);
+    for (const ir::TensorId input : op.inputs)
+      names.insert(fused.tensor(input).name + " > " + op.name);
+  }
+  const std::set<std::string> keys = activation_keys(fused);
+  names.insert(keys.begin(), keys.end());
+  for (const auto& [name, bits] : policy.weight_bits)
+    if (convolutions.count(name) == 0)
+      throw Error("bit policy: " + fused.name + " has no convolution \"" + name +
                   "\"; mattec inspect lists them");
-  for (const auto& entry : policy.activation_bits) {
-    const size_t arrow = entry.first.find(" > ");
-    const std::string tensor = entry.first.substr(0, arrow);
-    if (!has_tensor(tensor) ||
-        (arrow != std::string::npos && !has_conv(entry.first.substr(arrow + 3))))
+  for (const auto& [name, bits] : policy.activation_bits) {
+    if (names.count(name) == 0)
       throw Error("bit policy: " + fused.name + " has no tensor, or tensor > convolution, \"" +
-                  entry.first + "\"; mattec inspect lists them");
+                  name + "\"; mattec inspect lists them");
+    if (keys.count(name) == 0)
+      throw Error("bit policy: \"" + name + "\" of " + fused.name +
+                  " leaves no choice; choose for what convolutions read, by the name of what it is "
+                  "a slice or resampling of, not for frames, gates, pooled vectors or outputs");
   }
 }
 

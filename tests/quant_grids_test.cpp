@@ -11,23 +11,14 @@
 namespace mattec::quant {
 namespace {
 
+using testing::op_named;
 using testing::SmallMattingNetwork;
-
-ir::TensorId find(const ir::Graph& graph, const std::string& name) {
-  for (size_t i = 0; i < graph.tensors.size(); ++i)
-    if (graph.tensors[i].name == name) return static_cast<ir::TensorId>(i);
-  throw Error("no tensor " + name);
-}
-
-const ir::Op& op_named(const ir::Graph& graph, const std::string& name) {
-  for (const ir::Op& op : graph.ops)
-    if (op.name == name) return op;
-  throw Error("no operation " + name);
-}
+using testing::tensor_named;
 
 TEST(StateCopies, AreSharedAndReadByConvolutionsAndUpsampling) {
   const ir::Graph graph = with_copies(SmallMattingNetwork(1).graph, {}).graph;
-  const ir::TensorId old_copy = find(graph, "h.copy"), new_copy = find(graph, "h.new.copy");
+  const ir::TensorId old_copy = tensor_named(graph, "h.copy"),
+                     new_copy = tensor_named(graph, "h.new.copy");
   int copies = 0;
   for (const ir::Op& op : graph.ops) copies += op.kind == ir::OpKind::requantize ? 1 : 0;
   EXPECT_EQ(copies, 2);
@@ -35,16 +26,16 @@ TEST(StateCopies, AreSharedAndReadByConvolutionsAndUpsampling) {
   EXPECT_EQ(op_named(graph, "decode").inputs[1], new_copy);
   EXPECT_EQ(op_named(graph, "up.h").inputs[0], new_copy);
   // The gate product, the blend and the state itself keep all 16 bits.
-  EXPECT_EQ(op_named(graph, "rh").inputs[1], find(graph, "h"));
-  EXPECT_EQ(op_named(graph, "h.new").inputs[1], find(graph, "h"));
-  EXPECT_EQ(graph.states[0].output, find(graph, "h.new"));
+  EXPECT_EQ(op_named(graph, "rh").inputs[1], tensor_named(graph, "h"));
+  EXPECT_EQ(op_named(graph, "h.new").inputs[1], tensor_named(graph, "h"));
+  EXPECT_EQ(graph.states[0].output, tensor_named(graph, "h.new"));
 }
 
 TEST(GridRules, FollowTheOperations) {
   const ir::Graph graph = with_copies(SmallMattingNetwork(1).graph, {}).graph;
   const std::vector<GridRule> rules = grid_rules(graph);
   const auto rule = [&](const std::string& name) {
-    return rules[static_cast<size_t>(find(graph, name))];
+    return rules[static_cast<size_t>(tensor_named(graph, name))];
   };
   EXPECT_EQ(rule("frame"), GridRule::unit);
   EXPECT_EQ(rule("stem"), GridRule::per_channel);  // read by a depthwise convolution
@@ -64,7 +55,7 @@ TEST(GridRules, FollowTheOperations) {
 
 TEST(GridRules, RefuseAStateThatMayLeaveOne) {
   ir::Graph graph = SmallMattingNetwork(1).graph;
-  graph.states[0].output = find(graph, "a");
+  graph.states[0].output = tensor_named(graph, "a");
   EXPECT_THROW(grid_rules(graph), Error);
 }
 
@@ -130,7 +121,9 @@ TEST(AssignGrids, SharesInheritedGridsAndMovesPads) {
     }
   }
   assign_grids(stored, ranges, RangeMethod::minmax, {});
-  const auto grid = [&](const std::string& name) { return *graph.tensor(find(graph, name)).grid; };
+  const auto grid = [&](const std::string& name) {
+    return *graph.tensor(tensor_named(graph, name)).grid;
+  };
   EXPECT_EQ(grid("a"), grid("project"));
   EXPECT_EQ(grid("up"), grid("decode"));
   EXPECT_EQ(grid("up.h"), grid("h.new.copy"));
@@ -142,6 +135,150 @@ TEST(AssignGrids, SharesInheritedGridsAndMovesPads) {
   EXPECT_FLOAT_EQ(op_named(graph, "stem").conv.pad_value[0], 124.0F / 255);
   EXPECT_FLOAT_EQ(op_named(graph, "stem").conv.pad_value[1], 116.0F / 255);
   EXPECT_FLOAT_EQ(op_named(graph, "stem").conv.pad_value[2], 104.0F / 255);
+}
+
+// Channels of very different spread, some of them never negative, the last one never positive.
+ObservedRange spread_channels(uint32_t seed, size_t channels) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> normal;
+  ObservedRange seen;
+  seen.channel_lowest.assign(channels, 0);
+  seen.channel_highest.assign(channels, 0);
+  for (int i = 0; i < 2000; ++i)
+    for (size_t c = 0; c < channels; ++c) {
+      float value = normal(engine) * std::ldexp(1.0F, static_cast<int>(c * 5 % 7) - 3);
+      if (c % 3 == 0) value = std::max(value, 0.0F);
+      if (c + 1 == channels) value = -std::fabs(value);
+      seen.channel_samples.push_back(value);
+      seen.samples.push_back(value);
+      seen.channel_lowest[c] = std::min(seen.channel_lowest[c], value);
+      seen.channel_highest[c] = std::max(seen.channel_highest[c], value);
+    }
+  seen.lowest = *std::min_element(seen.samples.begin(), seen.samples.end());
+  seen.highest = *std::max_element(seen.samples.begin(), seen.samples.end());
+  return seen;
+}
+
+double squared_error(const ir::Grid& grid, const std::vector<float>& samples) {
+  double error = 0;
+  const double scale = grid.scale[0], zero = grid.zero_point[0];
+  for (const float sample : samples) {
+    const double q = std::clamp(std::nearbyint(sample / scale) + zero, 0.0, double(grid.highest()));
+    error += std::pow((q - zero) * scale - sample, 2);
+  }
+  return error;
+}
+
+// Against every clip of either end, the other as chosen: none may round the samples better.
+TEST(LeastSquaresGrid, IsNotWorseThanItsNeighbours) {
+  for (uint32_t seed = 0; seed < 8; ++seed)
+    for (const int bits : {4, 8}) {
+      const ObservedRange seen = spread_channels(seed, 3 + seed);
+      const ir::Grid best = least_squares_grid(seen, bits);
+      const auto steps = static_cast<float>(best.highest());
+      const float low = -static_cast<float>(best.zero_point[0]) * best.scale[0];
+      const float high = low + steps * best.scale[0];
+      const double least = squared_error(best, seen.samples);
+      for (int i = 0; i <= 20; ++i) {
+        const float share = static_cast<float>(i) / 20;
+        EXPECT_GE(squared_error(affine_grid(seen.lowest * share, high, bits), seen.samples),
+                  least * 0.99)
+            << seed << " low " << i;
+        EXPECT_GE(squared_error(affine_grid(low, seen.highest * share, bits), seen.samples),
+                  least * 0.99)
+            << seed << " high " << i;
+      }
+    }
+}
+
+TEST(LowBitGrid, HasScalesBetweenTheChannelsClipAndTheTensors) {
+  for (uint32_t seed = 0; seed < 5; ++seed) {
+    const ObservedRange seen = spread_channels(seed, 9);
+    const ir::Grid clips = low_bit_grid(seen, GridRule::per_channel, {0}, {});
+    const ir::Grid grid = low_bit_grid(seen, GridRule::per_tensor, {0}, {});
+    const double tensor = least_squares_grid(seen, 4).scale[0];
+    const double largest = *std::max_element(clips.scale.begin(), clips.scale.end());
+    EXPECT_EQ(grid.bits, 4);
+    for (size_t c = 0; c < 9; ++c) {
+      const double own = 1.2 * std::max(double{clips.scale[c]}, largest / 6);
+      const double wanted = std::max(own, std::pow(own, 0.75) * std::pow(tensor, 0.25));
+      EXPECT_NEAR(grid.scale[c] / wanted, 1, 1e-5) << c;
+      // The widened clip stays inside, to half a step of rounding the zero point.
+      const double low = -clips.zero_point[c] * 1.2 * clips.scale[c],
+                   high = (15 - clips.zero_point[c]) * 1.2 * clips.scale[c];
+      ASSERT_GE(grid.zero_point[c], 0);
+      ASSERT_LE(grid.zero_point[c], 15);
+      EXPECT_LE(-grid.zero_point[c] * double{grid.scale[c]},
+                low + 0.51 * grid.scale[c] + 0.6 * 1.2 * clips.scale[c])
+          << c;
+      EXPECT_GE((15 - grid.zero_point[c]) * double{grid.scale[c]},
+                high - 0.51 * grid.scale[c] - 0.6 * 1.2 * clips.scale[c])
+          << c;
+      if (seen.channel_lowest[c] >= 0) {
+        EXPECT_EQ(grid.zero_point[c], 0) << c;
+      }
+    }
+  }
+}
+
+TEST(LowBitGrid, ExponentAndFloorDoWhatTheySay) {
+  const ObservedRange seen = spread_channels(1, 9);
+  const ir::Grid clips = low_bit_grid(seen, GridRule::per_channel, {0}, {});
+  const ir::Grid own = low_bit_grid(seen, GridRule::per_tensor, {0}, {1, 0, 1});
+  for (size_t c = 0; c < 9; ++c) EXPECT_NEAR(own.scale[c] / clips.scale[c], 1, 1e-5);
+  const ir::Grid even = low_bit_grid(seen, GridRule::per_tensor, {0}, {1, 1, 1});
+  for (size_t c = 1; c < 9; ++c) EXPECT_EQ(even.scale[c], even.scale[0]);
+}
+
+TEST(LowBitGrid, KeepsGroupsOfChannelsApart) {
+  ObservedRange seen = spread_channels(2, 8);
+  const ir::Grid before = low_bit_grid(seen, GridRule::per_tensor, {0, 4}, {}),
+                 together = low_bit_grid(seen, GridRule::per_tensor, {0}, {});
+  for (size_t i = 0; i < seen.channel_samples.size(); ++i)
+    if (i % 8 >= 4) seen.channel_samples[i] *= 1000;
+  for (size_t c = 4; c < 8; ++c) seen.channel_lowest[c] *= 1000, seen.channel_highest[c] *= 1000;
+  const ir::Grid after = low_bit_grid(seen, GridRule::per_tensor, {0, 4}, {}),
+                 drowned = low_bit_grid(seen, GridRule::per_tensor, {0}, {});
+  for (size_t c = 0; c < 4; ++c) {
+    EXPECT_EQ(after.scale[c], before.scale[c]);
+    EXPECT_EQ(after.zero_point[c], before.zero_point[c]);
+    EXPECT_GT(drowned.scale[c], 10 * together.scale[c]);  // a sixth of the largest channel's
+  }
+  EXPECT_GT(after.scale[5], 100 * before.scale[5]);
+}
+
+TEST(AssignGrids, At4BitsSharesInheritedGridsAndFixesSymmetricOnes) {
+  const ir::Graph fused = SmallMattingNetwork(1).graph;
+  BitPolicy low;
+  low.weights = low.activations = 4;
+  StoredGraph stored = with_copies(fused, low);
+  std::vector<ObservedRange> ranges;
+  for (size_t i = 0; i < fused.tensors.size(); ++i)
+    ranges.push_back(
+        spread_channels(static_cast<uint32_t>(i), static_cast<size_t>(fused.tensors[i].channels)));
+  assign_grids(stored, ranges, RangeMethod::percentile, {});
+  const auto grid = [&](const std::string& name) {
+    return *stored.graph.tensor(tensor_named(stored.graph, name)).grid;
+  };
+  for (size_t id = 0; id < stored.bits.size(); ++id)
+    EXPECT_EQ(stored.graph.tensors[id].grid->bits, stored.bits[id])
+        << stored.graph.tensors[id].name;
+  for (const char* name : {"rh", "h.copy4", "h.new.copy4", "up.h.copy4"})
+    EXPECT_EQ(grid(name), (ir::Grid{4, false, {0x1p-3F}, {8}})) << name;
+  EXPECT_EQ(grid("h.new.copy"), (ir::Grid{8, false, {0x1p-7F}, {128}}));
+  EXPECT_EQ(grid("up"), grid("decode"));
+  // The slices' channels, made as groups of their own.
+  ir::Grid both = grid("a");
+  for (size_t c = 0; c < 4; ++c) {
+    both.scale.push_back(grid("b").scale[c]);
+    both.zero_point.push_back(grid("b").zero_point[c]);
+  }
+  EXPECT_EQ(grid("project"), both);
+  const auto& seen = ranges[static_cast<size_t>(tensor_named(fused, "project"))];
+  EXPECT_EQ(grid("project"), low_bit_grid(seen, GridRule::per_tensor, {0, 4}, {}));
+  EXPECT_EQ(grid("stem.copy4"),
+            low_bit_grid(ranges[static_cast<size_t>(tensor_named(fused, "stem"))],
+                         GridRule::per_channel, {0}, {}));
 }
 
 }  // namespace

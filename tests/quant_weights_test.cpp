@@ -1,12 +1,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <random>
 
 #include "ir/error.h"
-#include "quant/gptq.h"
 #include "quant/weights.h"
 
 namespace mattec::quant {
@@ -52,46 +50,6 @@ struct Fixture {
 };
 
 Grid grid(float scale, int32_t zero_point = 0) { return {8, false, {scale}, {zero_point}}; }
-
-std::vector<int8_t> gptq(const std::vector<float>& weight, const torch::Tensor& covariance,
-                         RoundingOptions options, size_t outputs = 1) {
-  const std::vector<double> scale(outputs, 1.0), least(outputs, 1e-9);
-  return gptq_round(weight, covariance, scale, least, options).integer;
-}
-
-TEST(Gptq, RoundsToNearestWhereInputsAreIndependent) {
-  const std::vector<float> weight{0.4F, -1.6F, 2.5F, 9, -9};
-  const auto rounded = gptq(weight, torch::eye(5, torch::kDouble), {-8, 7, 0.01});
-  EXPECT_EQ(rounded, (std::vector<int8_t>{0, -2, 2, 7, -8}));
-}
-
-TEST(Gptq, LetsOneInputMakeUpForAnother) {
-  // Two inputs that always agree: 0.4 + 0.4 is nearer to 1 than to 0.
-  const auto rounded = gptq({0.4F, 0.4F}, torch::ones({2, 2}, torch::kDouble), {-8, 7, 1e-6});
-  EXPECT_EQ(rounded[0] + rounded[1], 1);
-}
-
-TEST(Gptq, BeatsNearestUnderItsOwnCovariance) {
-  torch::manual_seed(1);
-  const torch::Tensor mix = torch::randn({20, 20}, torch::kDouble);
-  const torch::Tensor covariance = torch::mm(mix, mix.t());
-  std::vector<float> weight(size_t{20} * 8);
-  std::mt19937 engine(2);
-  for (float& value : weight) value = static_cast<float>(engine() % 1000) / 100 - 5;
-  const auto rounded = gptq(weight, covariance, {-8, 7, 0.01}, 8);
-  const auto error = [&](const std::function<double(size_t)>& value) {
-    torch::Tensor lost = torch::zeros({8, 20}, torch::kDouble);
-    for (size_t i = 0; i < weight.size(); ++i) lost.data_ptr<double>()[i] = weight[i] - value(i);
-    return torch::mm(torch::mm(lost, covariance), lost.t()).trace().item<double>();
-  };
-  EXPECT_LT(error([&](size_t i) { return double{rounded[i] * 1.0}; }),
-            0.6 * error([&](size_t i) { return std::nearbyint(weight[i]); }));
-}
-
-TEST(Gptq, SurvivesInputsThatNeverChange) {
-  const auto rounded = gptq({0.6F, 1.2F, -3}, torch::zeros({3, 3}, torch::kDouble), {});
-  EXPECT_EQ(rounded, (std::vector<int8_t>{1, 1, -3}));
-}
 
 // |real weight - weight| <= half a weight step, in every channel, for nearest rounding.
 void expect_nearest(const Fixture& before, const Fixture& after) {

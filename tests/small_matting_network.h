@@ -1,21 +1,41 @@
-// A fused recurrent matting network of every operation, small enough for unit tests, with random
-// weights; and a moving pattern to feed it.
+// Fused recurrent matting networks small enough for unit tests, with random weights: one of every
+// operation, and random ones; and a moving pattern to feed them.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <random>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "ir/error.h"
 #include "ir/graph.h"
 #include "quant/frames.h"
 
 namespace mattec::testing {
 
-class SmallMattingNetwork {
+inline ir::TensorId tensor_named(const ir::Graph& graph, const std::string& name) {
+  for (size_t i = 0; i < graph.tensors.size(); ++i)
+    if (graph.tensors[i].name == name) return static_cast<ir::TensorId>(i);
+  throw Error("no tensor " + name);
+}
+
+inline const ir::Op& op_named(const ir::Graph& graph, const std::string& name) {
+  for (const ir::Op& op : graph.ops)
+    if (op.name == name) return op;
+  throw Error("no operation " + name);
+}
+
+class NetworkBuilder {
  public:
-  explicit SmallMattingNetwork(uint32_t seed) : engine_(seed) { build(); }
   ir::Graph graph;
 
- private:
+ protected:
+  explicit NetworkBuilder(uint32_t seed) : engine_(seed) {
+    graph.stage = ir::Stage::fused;
+    graph.frame = graph.add_tensor("frame", 3);
+  }
   using Inputs = std::vector<ir::TensorId>;
 
   float random(float low, float high) {
@@ -72,15 +92,24 @@ class SmallMattingNetwork {
     graph.outputs.push_back({name, tensor, ir::Variant::both});
   }
 
-  void build() {
+  // 8 channels at half the frame's size; the border holds the mean colour.
+  ir::TensorId stem() {
+    const auto made = conv("stem", {graph.frame}, 8, 3, ir::Activation::hardswish, 2);
+    graph.ops.back().conv.pad_value = {0.485F, 0.456F, 0.406F};
+    return made;
+  }
+
+  std::mt19937 engine_;
+};
+
+class SmallMattingNetwork : public NetworkBuilder {
+ public:
+  explicit SmallMattingNetwork(uint32_t seed) : NetworkBuilder(seed) {
     using ir::Activation;
     using ir::OpKind;
     graph.name = "small";
-    graph.stage = ir::Stage::fused;
-    graph.frame = graph.add_tensor("frame", 3);
     const auto h = graph.add_tensor("h", 4);
-    auto stem = conv("stem", {graph.frame}, 8, 3, Activation::hardswish, 2);
-    graph.ops.back().conv.pad_value = {0.485F, 0.456F, 0.406F};
+    const auto stem = this->stem();
     auto x = conv("dw", {stem}, 8, 3, Activation::relu, 1, true);
     const auto pool = simple(OpKind::global_avg_pool, "pool", {x}, 8);
     const auto fc1 = conv("fc1", {pool}, 4, 1, Activation::relu);
@@ -101,8 +130,81 @@ class SmallMattingNetwork {
     const auto pha = conv("pha", {x}, 1, 1, Activation::clamp01);
     output("pha", pha);
   }
+};
 
-  std::mt19937 engine_;
+// Convolutions of several segments, residuals, gates, slices and resampling on randomly chosen
+// tensors, so that tensors have readers of every kind in every mix; a recurrent state; `fgr` and
+// `pha`.
+class RandomMattingNetwork : public NetworkBuilder {
+ public:
+  explicit RandomMattingNetwork(uint32_t seed) : NetworkBuilder(seed) {
+    using ir::OpKind;
+    graph.name = "random";
+    const auto h = graph.add_tensor("h", 4);
+    half_ = {stem(), simple(OpKind::avg_pool2, "pooled", {graph.frame}, 3)};
+    for (int i = 0; i < 6; ++i) add_random();
+    const auto x = conv("into.gru", {any(), any()}, 4, 1, ir::Activation::none);
+    const auto state = gru(x, h, 4);
+    graph.states.push_back({"r1", h, state});
+    half_.insert(half_.end(), {x, state});
+    for (int i = 0; i < 6; ++i) add_random();
+    const auto read = any();
+    const auto up =
+        simple(OpKind::upsample2, "last.up", {read, graph.frame}, graph.tensor(read).channels);
+    const auto last = conv("last", {up, graph.frame}, 8, 3, ir::Activation::relu);
+    output("fgr", conv("fgr", {last}, 3, 1, ir::Activation::clamp01, 1, false, graph.frame));
+    output("pha", conv("pha", {last}, 1, 1, ir::Activation::clamp01));
+  }
+
+ private:
+  size_t below(size_t bound) { return engine_() % bound; }
+  ir::TensorId any() { return half_[below(half_.size())]; }
+
+  ir::Activation any_activation() {
+    using ir::Activation;
+    const Activation all[] = {Activation::none, Activation::relu, Activation::hardswish,
+                              Activation::tanh, Activation::sigmoid};
+    return all[below(5)];
+  }
+
+  void add_random() {
+    using ir::Activation;
+    using ir::OpKind;
+    const std::string name = "op" + std::to_string(graph.ops.size());
+    const ir::TensorId x = any();
+    const int channels = graph.tensor(x).channels;
+    switch (below(7)) {
+      case 0:
+        half_.push_back(conv(name, {x, any()}, 8, 1, any_activation()));
+        break;
+      case 1:
+        half_.push_back(conv(name, {x}, 4, 3, any_activation()));
+        break;
+      case 2:
+        half_.push_back(conv(name, {x}, channels, 3, any_activation(), 1, true));
+        break;
+      case 3:
+        half_.push_back(conv(name, {any()}, channels, 1, Activation::relu, 1, false, x));
+        break;
+      case 4: {
+        const auto pool = simple(OpKind::global_avg_pool, name + ".pool", {x}, channels);
+        const auto gate = conv(name + ".gate", {pool}, channels, 1, Activation::hardsigmoid);
+        half_.push_back(simple(OpKind::mul, name, {x, gate}, channels));
+        break;
+      }
+      case 5:
+        half_.push_back(simple(OpKind::slice, name + ".a", {x}, std::max(channels / 2, 1)));
+        half_.push_back(
+            simple(OpKind::slice, name + ".b", {x}, std::max(channels / 2, 1), channels / 2));
+        break;
+      default: {
+        const auto small = simple(OpKind::avg_pool2, name + ".small", {x}, channels);
+        half_.push_back(simple(OpKind::upsample2, name, {small, x}, channels));
+      }
+    }
+  }
+
+  std::vector<ir::TensorId> half_;  // tensors of half the frame's size
 };
 
 // Smooth colours that move, with a little noise.

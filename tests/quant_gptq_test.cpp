@@ -1,0 +1,160 @@
+// Second-order rounding against its own promises.
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <random>
+
+#include "quant/gptq.h"
+
+namespace mattec::quant {
+namespace {
+
+std::vector<int8_t> gptq(const std::vector<float>& weight, const torch::Tensor& covariance,
+                         RoundingOptions options, size_t outputs = 1) {
+  const std::vector<double> scale(outputs, 1.0), least(outputs, 1e-9);
+  return gptq_round(weight, covariance, scale, least, options).integer;
+}
+
+TEST(Gptq, RoundsToNearestWhereInputsAreIndependent) {
+  const std::vector<float> weight{0.4F, -1.6F, 2.5F, 9, -9};
+  const auto rounded = gptq(weight, torch::eye(5, torch::kDouble), {-8, 7, 0.01});
+  EXPECT_EQ(rounded, (std::vector<int8_t>{0, -2, 2, 7, -8}));
+}
+
+TEST(Gptq, LetsOneInputMakeUpForAnother) {
+  // Two inputs that always agree: 0.4 + 0.4 is nearer to 1 than to 0.
+  const auto rounded = gptq({0.4F, 0.4F}, torch::ones({2, 2}, torch::kDouble), {-8, 7, 1e-6});
+  EXPECT_EQ(rounded[0] + rounded[1], 1);
+}
+
+TEST(Gptq, BeatsNearestUnderItsOwnCovariance) {
+  torch::manual_seed(1);
+  const torch::Tensor mix = torch::randn({20, 20}, torch::kDouble);
+  const torch::Tensor covariance = torch::mm(mix, mix.t());
+  std::vector<float> weight(size_t{20} * 8);
+  std::mt19937 engine(2);
+  for (float& value : weight) value = static_cast<float>(engine() % 1000) / 100 - 5;
+  const auto rounded = gptq(weight, covariance, {-8, 7, 0.01}, 8);
+  const auto error = [&](const std::function<double(size_t)>& value) {
+    torch::Tensor lost = torch::zeros({8, 20}, torch::kDouble);
+    for (size_t i = 0; i < weight.size(); ++i) lost.data_ptr<double>()[i] = weight[i] - value(i);
+    return torch::mm(torch::mm(lost, covariance), lost.t()).trace().item<double>();
+  };
+  EXPECT_LT(error([&](size_t i) { return double{rounded[i] * 1.0}; }),
+            0.6 * error([&](size_t i) { return std::nearbyint(weight[i]); }));
+}
+
+TEST(Gptq, SurvivesInputsThatNeverChange) {
+  const auto rounded = gptq({0.6F, 1.2F, -3}, torch::zeros({3, 3}, torch::kDouble), {});
+  EXPECT_EQ(rounded, (std::vector<int8_t>{1, 1, -3}));
+}
+
+// A filter of `count` weights and the second moments of as many correlated inputs of unequal size.
+struct Problem {
+  Problem(uint32_t seed, int64_t count, size_t outputs) {
+    torch::manual_seed(seed);
+    const torch::Tensor mix = torch::randn({count, count}, torch::kDouble) *
+                              torch::exp(torch::randn({count, 1}, torch::kDouble));
+    covariance = torch::mm(mix, mix.t());
+    std::mt19937 engine(seed);
+    std::normal_distribution<float> normal;
+    weight.resize(static_cast<size_t>(count) * outputs);
+    for (float& value : weight) value = normal(engine);
+    scale.assign(outputs, 0.3);
+    least.assign(outputs, 1e-9);
+  }
+
+  RoundedWeights rounded(bool search_scale) const {
+    return gptq_round(weight, covariance, scale, least, {-8, 7, damping, search_scale});
+  }
+
+  // What gptq_round makes small: the expected squared change of one output, the damping's share
+  // included.
+  double error(const RoundedWeights& result, size_t output) const {
+    const auto count = static_cast<size_t>(covariance.size(0));
+    const double* c = covariance.data_ptr<double>();
+    const double added = damping * covariance.diagonal().mean().item<double>() + 1e-12;
+    std::vector<double> lost(count);
+    for (size_t i = 0; i < count; ++i)
+      lost[i] =
+          weight[output * count + i] - result.integer[output * count + i] * result.scale[output];
+    double sum = 0;
+    for (size_t i = 0; i < count; ++i) {
+      sum += added * lost[i] * lost[i];
+      for (size_t j = 0; j < count; ++j) sum += lost[i] * c[i * count + j] * lost[j];
+    }
+    return sum;
+  }
+
+  static constexpr double damping = 0.01;
+  torch::Tensor covariance;
+  std::vector<float> weight;
+  std::vector<double> scale, least;
+};
+
+// Every weight one step up and down, for every output.
+TEST(Gptq, EndsWhereNoSingleStepHelps) {
+  for (uint32_t seed = 0; seed < 10; ++seed)
+    for (const bool search : {false, true}) {
+      const Problem problem(seed, 24, 3);
+      RoundedWeights result = problem.rounded(search);
+      for (size_t o = 0; o < 3; ++o) {
+        const double error = problem.error(result, o);
+        for (size_t i = o * 24; i < (o + 1) * 24; ++i) {
+          const int8_t kept = result.integer[i];
+          for (const int step : {-1, 1}) {
+            if (kept + step < -8 || kept + step > 7) continue;
+            result.integer[i] = static_cast<int8_t>(kept + step);
+            EXPECT_GE(problem.error(result, o), error * (1 - 1e-9)) << seed << ", weight " << i;
+          }
+          result.integer[i] = kept;
+        }
+      }
+    }
+}
+
+// A better start may end in a slightly worse optimum (1 of these 150 filters, by 1.4 %), but the
+// search halves the error.
+TEST(Gptq, FindsBetterScales) {
+  double gain = 0;
+  for (uint32_t seed = 0; seed < 50; ++seed) {
+    const Problem problem(seed, 24, 3);
+    const RoundedWeights searched = problem.rounded(true), given = problem.rounded(false);
+    EXPECT_EQ(given.scale, problem.scale);
+    for (size_t o = 0; o < 3; ++o) {
+      const double ratio = problem.error(searched, o) / problem.error(given, o);
+      EXPECT_LT(ratio, 1.05) << seed;
+      gain += std::log(ratio) / 150;
+    }
+  }
+  EXPECT_LT(std::exp(gain), 0.6);
+}
+
+TEST(Gptq, NeverTakesAScaleBelowTheLeast) {
+  Problem problem(1, 24, 3);
+  problem.least = {0.3, 0.29, 1e-9};
+  problem.scale = {0.3, 0.3, 0.3};
+  for (float& weight : problem.weight) weight *= 0.2F;  // would have a scale of about 0.06
+  const RoundedWeights result = problem.rounded(true);
+  EXPECT_GE(result.scale[0], 0.3);
+  EXPECT_GE(result.scale[1], 0.29);
+  EXPECT_LT(result.scale[2], 0.29);
+}
+
+TEST(Gptq, GivesTheSameWithOneAndTwoThreads) {
+  const Problem problem(1, 48, 16);
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const RoundedWeights one = problem.rounded(true);
+  at::set_num_threads(2);
+  const RoundedWeights two = problem.rounded(true);
+  at::set_num_threads(before);
+  EXPECT_EQ(one.integer, two.integer);
+  EXPECT_EQ(one.scale, two.scale);
+}
+
+}  // namespace
+}  // namespace mattec::quant
