@@ -8,6 +8,7 @@
 #include "ir/error.h"
 #include "ir/interpreter.h"
 #include "ir/verify.h"
+#include "played_bytes.h"
 #include "quant/calibrate.h"
 #include "quant/executor.h"
 #include "quant/jitter.h"
@@ -17,49 +18,14 @@
 namespace mattec::quant {
 namespace {
 
+using testing::bytes_of;
+using testing::integer_bytes;
+using testing::mean_difference;
 using testing::moving_pattern;
 using testing::SmallMattingNetwork;
+using testing::tensor_of;
 
 constexpr int width = 34, height = 26, frame_count = 6;
-
-torch::Tensor tensor_of(const Frame& frame) {
-  return torch::tensor(frame.rgb)
-             .reshape({1, frame.height, frame.width, 3})
-             .permute({0, 3, 1, 2})
-             .to(torch::kFloat) /
-         255;
-}
-
-// Bytes [row][column][channel] of every output, frame after frame.
-std::vector<int> bytes_of(Executor& executor, const Clip& clip) {
-  const torch::NoGradGuard no_gradients;
-  std::vector<int> bytes;
-  std::vector<torch::Tensor> states;
-  for (const Frame& frame : clip)
-    for (const torch::Tensor& output : executor.step(tensor_of(frame), states)) {
-      const torch::Tensor q = torch::floor(output * 255 + 1e-4).permute({0, 2, 3, 1}).contiguous();
-      bytes.insert(bytes.end(), q.data_ptr<float>(), q.data_ptr<float>() + q.numel());
-    }
-  return bytes;
-}
-
-std::vector<int> integer_bytes(const ir::Graph& graph, const Clip& clip) {
-  ir::Interpreter interpreter(graph, {height, width});
-  std::vector<int> bytes;
-  for (const Frame& frame : clip) {
-    interpreter.step(frame.rgb.data());
-    for (const ir::Output& output : graph.outputs)
-      for (const uint8_t byte : interpreter.output(output.name)) bytes.push_back(byte);
-  }
-  return bytes;
-}
-
-double mean_difference(const std::vector<int>& a, const std::vector<int>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += std::abs(a[i] - b[i]);
-  return sum / static_cast<double>(a.size());
-}
 
 std::vector<Clip> calibration_clips() {
   return {moving_pattern(width, height, 6, 1), moving_pattern(height, width, 6, 2)};
