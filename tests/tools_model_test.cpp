@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ir/model_file.h"
 #include "nano/clip_generator.h"
 #include "nano/embedded.h"
 #include "tests/tools_command.h"
@@ -177,6 +178,116 @@ TEST_F(Verbs, CompileRefusesWhatItCannotDo) {
                    "none/host/librvm.a: cannot write: File too large; free some space");
   }
   EXPECT_FALSE(fs::exists(*scratch_ / "none"));
+}
+
+// From --bits or --policy to mattes: the file has the bits, and library and interpreter give the
+// same pictures.
+class LowBits : public Verbs {
+ protected:
+  // Path of a network quantized with `options`.
+  static std::string quantized(const std::string& name, const std::vector<std::string>& options) {
+    std::string file = *scratch_ / (name + ".mattec");
+    std::vector<std::string> words = {
+        "quantize", weights(), "--calibration", clip(), "--size", "80x48", "-o", file};
+    words.insert(words.end(), options.begin(), options.end());
+    const CommandResult result = command(*scratch_, words);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return file;
+  }
+
+  static std::string policy_file(const std::string& text) {
+    write_bytes(*scratch_ / "policy.json", text);
+    return *scratch_ / "policy.json";
+  }
+
+  static void expect_same_mattes(const std::string& file) {
+    const std::string library = *scratch_ / "low", mattes[] = {*scratch_ / "a", *scratch_ / "b"};
+    const CommandResult compiled =
+        command(*scratch_, {"compile", file, "--target", "host", "--size", "80x48", "-o", library});
+    ASSERT_EQ(compiled.exit_code, 0) << compiled.err;
+    const std::string networks[] = {file, library};
+    for (int i = 0; i < 2; ++i) {
+      const CommandResult result =
+          command(*scratch_, {"run", networks[i], clip() + "/src", "-o", mattes[i]});
+      ASSERT_EQ(result.exit_code, 0) << result.err;
+    }
+    int compared = 0;
+    for (const auto& entry : fs::directory_iterator(mattes[0])) {
+      const std::string picture = entry.path().filename().string();
+      EXPECT_EQ(read_bytes(entry.path().string()), read_bytes(mattes[1] + "/" + picture))
+          << picture;
+      ++compared;
+    }
+    EXPECT_EQ(compared, 4);
+    for (const std::string& folder : {library, mattes[0], mattes[1]}) fs::remove_all(folder);
+  }
+};
+
+int convolutions_of(const ir::Graph& graph, int weight_bits) {
+  int count = 0;
+  for (const ir::Op& op : graph.ops)
+    count += op.kind == ir::OpKind::conv && op.conv.weight_bits == weight_bits ? 1 : 0;
+  return count;
+}
+
+int tensors_of(const ir::Graph& graph, int bits) {
+  int count = 0;
+  for (const ir::Tensor& tensor : graph.tensors) count += tensor.grid->bits == bits ? 1 : 0;
+  return count;
+}
+
+TEST_F(LowBits, OfWeightsAlone) {
+  const std::string file = quantized("w4a8", {"--bits", "w4a8", "--method", "mse"});
+  const ir::Graph graph = ir::read_model(file);
+  EXPECT_EQ(convolutions_of(graph, 8), 0);
+  EXPECT_GT(convolutions_of(graph, 4), 10);
+  EXPECT_EQ(tensors_of(graph, 4), 0);
+  fs::remove(file);
+}
+
+TEST_F(LowBits, ByTheMeasuredPolicy) {
+  const std::string file = quantized("w4a4", {"--bits", "w4a4", "--method", "gptq"});
+  const ir::Graph graph = ir::read_model(file);
+  EXPECT_GT(convolutions_of(graph, 4), 10);
+  EXPECT_GT(tensors_of(graph, 4), 10);
+  expect_same_mattes(file);
+  fs::remove(file);
+}
+
+TEST_F(LowBits, ByAPolicyFile) {
+  const ir::Graph wide = ir::read_model(model());
+  const auto stem = std::find_if(wide.ops.begin(), wide.ops.end(),
+                                 [](const ir::Op& op) { return op.kind == ir::OpKind::conv; });
+  const std::string policy = policy_file(R"({"weights": 4, "activations": 4, "weight_bits": {")" +
+                                         stem->name + R"(": 8}})");
+  const std::string file = quantized("mixed", {"--policy", policy, "--method", "mse"});
+  const ir::Graph graph = ir::read_model(file);
+  EXPECT_EQ(convolutions_of(graph, 8), 1);
+  EXPECT_EQ(graph.ops[static_cast<size_t>(graph.producer(stem->output))].conv.weight_bits, 8);
+  EXPECT_GT(tensors_of(graph, 4), 10);
+  expect_same_mattes(file);
+  fs::remove(file);
+  fs::remove(policy);
+}
+
+TEST_F(LowBits, OfABadPolicyFileWriteNothing) {
+  const size_t before = scratch_->entries();
+  const struct {
+    const char *text, *complaint;
+  } cases[] = {
+      {"{\"weights\": 4", "policy.json: is not JSON"},
+      {R"({"weights": 6})", "policy.json: \"weights\" must be 4 or 8"},
+      {R"({"bits": 4})", "policy.json: \"bits\" is unknown; a bit policy has weights"},
+      {R"({"weight_bits": {"nose": 4}})", "has no convolution \"nose\"; mattec inspect lists them"},
+      {R"({"activation_bits": {"nose": 4}})", "no tensor, or tensor > convolution, \"nose\""},
+  };
+  for (const auto& bad : cases)
+    expect_failure(command(*scratch_, {"quantize", weights(), "--calibration", clip(), "--size",
+                                       "80x48", "--method", "minmax", "--policy",
+                                       policy_file(bad.text), "-o", *scratch_ / "new.mattec"}),
+                   1, bad.complaint);
+  fs::remove(*scratch_ / "policy.json");
+  EXPECT_EQ(scratch_->entries(), before);
 }
 
 // A damaged model is one error, whichever verb meets it.
