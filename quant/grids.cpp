@@ -129,6 +129,22 @@ std::vector<int> channel_groups(const Graph& graph, TensorId id) {
   return first;
 }
 
+Grid low_bit_grid(const Graph& graph, TensorId id, const ObservedRange& seen, GridRule rule,
+                  RangeMethod method, const ChannelScales& scales) {
+  const bool per_channel = rule == GridRule::per_channel;
+  if (method != RangeMethod::minmax)
+    return per_channel ? clipped_channels_grid(seen)
+                       : folded_channels_grid(seen, channel_groups(graph, id), scales);
+  return per_channel ? affine_grid(seen.channel_lowest, seen.channel_highest, 4)
+                     : affine_grid(seen.lowest, seen.highest, 4);
+}
+
+void inherit_grid(Graph& graph, const Op& op) {
+  ir::Tensor& tensor = graph.tensor(op.output);
+  const Grid& input = *graph.tensor(op.inputs[0]).grid;
+  tensor.grid = op.kind == OpKind::slice ? sliced(input, op.first_channel, tensor.channels) : input;
+}
+
 }  // namespace
 
 std::vector<GridRule> resolved_grid_rules(const Graph& fused) {
@@ -201,20 +217,11 @@ void assign_grids(StoredGraph& stored, const std::vector<ObservedRange>& ranges,
       grid = fixed_grid(rule, stored.bits[id]);
     else if (stored.bits[id] == 8)
       grid = grid_from(seen, rule, method);
-    else if (method == RangeMethod::minmax)
-      grid = rule == GridRule::per_channel
-                 ? affine_grid(seen.channel_lowest, seen.channel_highest, 4)
-                 : affine_grid(seen.lowest, seen.highest, 4);
     else
-      grid = low_bit_grid(seen, rule, channel_groups(graph, static_cast<TensorId>(id)), scales);
+      grid = low_bit_grid(graph, static_cast<TensorId>(id), seen, rule, method, scales);
   }
-  for (const Op& op : graph.ops) {
-    if (rules[static_cast<size_t>(op.output)] != GridRule::inherited) continue;
-    ir::Tensor& tensor = graph.tensor(op.output);
-    const Grid& input = *graph.tensor(op.inputs[0]).grid;
-    tensor.grid =
-        op.kind == OpKind::slice ? sliced(input, op.first_channel, tensor.channels) : input;
-  }
+  for (const Op& op : graph.ops)
+    if (shares_input_grid(op.kind)) inherit_grid(graph, op);
   for (Op& op : graph.ops) move_pad_to_grid(graph, op);
 }
 

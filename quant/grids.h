@@ -53,12 +53,15 @@ ir::Grid affine_grid(float low, float high, int bits);
 ir::Grid affine_grid(const std::vector<float>& low, const std::vector<float>& high, int bits);
 // The per-tensor grid of least squared error.
 ir::Grid least_squares_grid(const ObservedRange& seen, int bits);
+// 8 bits.
 ir::Grid grid_from(const ObservedRange& seen, GridRule rule, RangeMethod method);
-// 4 bits. Depthwise inputs (per_channel) get the clip of least squared error for each channel;
-// others ChannelScales, made for each group of channels on its own: `groups` holds the first
-// channel of each.
-ir::Grid low_bit_grid(const ObservedRange& seen, GridRule rule, const std::vector<int>& groups,
-                      const ChannelScales& scales);
+// 4 bits, one scale per channel, for inputs of depthwise convolutions: each channel's clip of least
+// squared error.
+ir::Grid clipped_channels_grid(const ObservedRange& seen);
+// 4 bits, one scale per channel, for inputs of dense convolutions: ChannelScales, made for each
+// group of channels on its own; `groups` holds the first channel of each.
+ir::Grid folded_channels_grid(const ObservedRange& seen, const std::vector<int>& groups,
+                              const ChannelScales& scales);
 
 // Sets every tensor's grid: fixed and inherited ones by rule, the others from `ranges` (indexed
 // by tensor of the fused graph). Pad values of convolutions move to the nearest grid value, as the

@@ -68,6 +68,15 @@ std::vector<Range> channel_clips(const ObservedRange& seen) {
   return clips;
 }
 
+// The grid of one channel whose scale may be coarser than its clip asks for: the clip stays in the
+// middle, as far as 0 stays inside.
+void append_channel(Grid& grid, double low, double high, double scale) {
+  const double lowest = low < 0 ? std::min((low + high) / 2 - 7.5 * scale, 0.0) : 0.0;
+  grid.scale.push_back(static_cast<float>(scale));
+  grid.zero_point.push_back(
+      static_cast<int32_t>(std::clamp(std::nearbyint(-lowest / scale), 0.0, 15.0)));
+}
+
 }  // namespace
 
 Grid least_squares_grid(const ObservedRange& seen, int bits) {
@@ -76,22 +85,21 @@ Grid least_squares_grid(const ObservedRange& seen, int bits) {
   return affine_grid(range.low, range.high, bits);
 }
 
-Grid low_bit_grid(const ObservedRange& seen, GridRule rule, const std::vector<int>& groups,
-                  const ChannelScales& scales) {
+Grid clipped_channels_grid(const ObservedRange& seen) {
+  std::vector<float> low, high;
+  for (const Range& clip : channel_clips(seen)) {
+    low.push_back(clip.low);
+    high.push_back(clip.high);
+  }
+  return affine_grid(low, high, 4);
+}
+
+Grid folded_channels_grid(const ObservedRange& seen, const std::vector<int>& groups,
+                          const ChannelScales& scales) {
   const std::vector<Range> clips = channel_clips(seen);
+  const double tensor_step = least_squares_grid(seen, 4).scale[0];
   Grid grid;
   grid.bits = 4;
-  grid.scale.clear();
-  grid.zero_point.clear();
-  if (rule == GridRule::per_channel) {
-    for (const Range& clip : clips) {
-      const Grid one = affine_grid(clip.low, clip.high, 4);
-      grid.scale.push_back(one.scale[0]);
-      grid.zero_point.push_back(one.zero_point[0]);
-    }
-    return grid;
-  }
-  const double tensor_step = least_squares_grid(seen, 4).scale[0];
   for (size_t g = 0; g < groups.size(); ++g) {
     const auto first = static_cast<size_t>(groups[g]);
     const size_t end = g + 1 < groups.size() ? static_cast<size_t>(groups[g + 1]) : clips.size();
@@ -101,12 +109,9 @@ Grid low_bit_grid(const ObservedRange& seen, GridRule rule, const std::vector<in
     for (size_t c = first; c < end; ++c) {
       const double low = clips[c].low * scales.margin, high = clips[c].high * scales.margin;
       const double step = std::max(high - low, largest * scales.margin * scales.floor) / 15;
-      const double scale = std::max(
-          step, std::pow(step, scales.exponent) * std::pow(tensor_step, 1 - scales.exponent));
-      const double lowest = low < 0 ? std::min((low + high) / 2 - 7.5 * scale, 0.0) : 0.0;
-      grid.scale.push_back(static_cast<float>(scale));
-      grid.zero_point.push_back(
-          static_cast<int32_t>(std::clamp(std::nearbyint(-lowest / scale), 0.0, 15.0)));
+      const double shared =
+          std::pow(step, scales.exponent) * std::pow(tensor_step, 1 - scales.exponent);
+      append_channel(grid, low, high, std::max(step, shared));
     }
   }
   return grid;

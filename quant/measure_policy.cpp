@@ -110,7 +110,7 @@ class Prober {
   std::map<std::string, double> input_squares_, weight_squares_;
 };
 
-// What a policy takes of the budget, for one set of sites.
+// What a policy takes of the budget, as shares of the whole.
 struct Use {
   double high_macs = 0, weight_bytes = 0;
 };
@@ -119,32 +119,24 @@ class Chooser {
  public:
   Chooser(const ir::Graph& fused, const std::vector<SiteError>& errors, const PolicyBudget& budget,
           ir::Size frame)
-      : fused_(fused), sizes_(ir::infer_sizes(fused, frame)), budget_(budget) {
-    policy_ = all_low();
-    for (const SiteError& error : errors)
-      errors_[{error.site.weights, error.site.name}] = error.error;
-  }
+      : fused_(fused),
+        sizes_(ir::infer_sizes(fused, frame)),
+        budget_(budget),
+        policy_(all_low()),
+        groups_(groups_of(fused, errors)) {}
 
   BitPolicy choose() {
     while (true) {
       const Use before = use(policy_);
       double best_gain = 0;
       BitPolicy best;
-      for (const auto& moves : candidates()) {
-        BitPolicy raised = policy_;
-        double gained = 0;
-        for (const auto& [key, error] : moves) {
-          (key.first ? raised.weight_bits : raised.activation_bits)[key.second] = 8;
-          gained += error;
-        }
+      for (const auto& group : groups_) {
+        const auto [raised, gained] = raise(group);
+        if (gained == 0) continue;
         const Use after = use(raised);
-        if (after.high_macs > 1 - budget_.low_bit_share ||
-            after.weight_bytes > budget_.weight_bytes)
-          continue;
-        const double cost = 1e-6 +
-                            (after.high_macs - before.high_macs) / (1 - budget_.low_bit_share) +
-                            (after.weight_bytes - before.weight_bytes) / budget_.weight_bytes;
-        if (gained / cost > best_gain) best_gain = gained / cost, best = raised;
+        if (!is_within_budget(after)) continue;
+        const double gain = gained / cost(before, after);
+        if (gain > best_gain) best_gain = gain, best = raised;
       }
       if (best_gain <= 0) return policy_;
       policy_ = best;
@@ -152,35 +144,55 @@ class Chooser {
   }
 
  private:
-  using Key = std::pair<bool, std::string>;
-  using Move = std::map<Key, double>;
+  // Sites that are raised together, with their errors.
+  using Key = std::pair<bool, std::string>;  // weights, name
+  using Group = std::map<Key, double>;
 
-  bool is_raised(const Key& key) const {
-    return (key.first ? policy_.weight_bits : policy_.activation_bits).count(key.second) > 0;
-  }
-
-  // Each site alone; each convolution's weights together with each of its inputs, which is free
-  // once the weights have 8 bits.
-  std::vector<Move> candidates() const {
-    std::vector<Move> moves;
-    for (const auto& entry : errors_)
-      if (!is_raised(entry.first)) moves.push_back({entry});
-    const StoredGraph low = with_copies(fused_, all_low(), Copies::one_per_site);
+  // Each site alone; each convolution's weights together with its inputs, which are free once the
+  // weights have 8 bits.
+  static std::vector<Group> groups_of(const ir::Graph& fused,
+                                      const std::vector<SiteError>& errors) {
+    Group all;
+    for (const SiteError& error : errors) all[{error.site.weights, error.site.name}] = error.error;
+    std::vector<Group> groups;
+    for (const auto& entry : all) groups.push_back({entry});
+    const StoredGraph low = with_copies(fused, all_low(), Copies::one_per_site);
     for (const ir::Op& op : low.graph.ops) {
       if (op.kind != ir::OpKind::conv) continue;
-      Move move;
+      Group group;
       const auto add = [&](const Key& key) {
-        const auto found = errors_.find(key);
-        if (found != errors_.end() && !is_raised(key)) move.insert(*found);
+        const auto found = all.find(key);
+        if (found != all.end()) group.insert(*found);
       };
       add({true, op.name});
       for (int j = 0; j < op.segment_count(); ++j) {
         const auto input = static_cast<size_t>(op.inputs[static_cast<size_t>(j)]);
         if (low.bits[input] == 4) add({false, low.site[input]});
       }
-      if (move.size() > 1) moves.push_back(move);
+      if (group.size() > 1) groups.push_back(group);
     }
-    return moves;
+    return groups;
+  }
+
+  // The policy with those of the group raised that are not yet, and the sum of their errors.
+  std::pair<BitPolicy, double> raise(const Group& group) const {
+    BitPolicy raised = policy_;
+    double gained = 0;
+    for (const auto& [key, error] : group)
+      if ((key.first ? raised.weight_bits : raised.activation_bits).emplace(key.second, 8).second)
+        gained += error;
+    return {raised, gained};
+  }
+
+  bool is_within_budget(const Use& use) const {
+    return use.high_macs <= 1 - budget_.low_bit_share && use.weight_bytes <= budget_.weight_bytes;
+  }
+
+  // Sum of the shares that it takes of the two budgets. What is free costs a millionth, so that of
+  // free moves the one with most error comes first.
+  double cost(const Use& before, const Use& after) const {
+    return 1e-6 + (after.high_macs - before.high_macs) / (1 - budget_.low_bit_share) +
+           (after.weight_bytes - before.weight_bytes) / budget_.weight_bytes;
   }
 
   Use use(const BitPolicy& policy) const {
@@ -191,15 +203,12 @@ class Chooser {
       const int bits = policy.of_weights(op.name);
       weights += static_cast<double>(op.conv.weight.size());
       bytes += static_cast<double>(op.conv.weight.size()) * bits / 8;
-      const ir::Size size = sizes_[static_cast<size_t>(op.output)];
-      const double per_channel = static_cast<double>(op.conv.kernel) * op.conv.kernel *
-                                 size.height * size.width *
-                                 (op.conv.depthwise ? 1 : op.conv.output_channels);
       for (int j = 0; j < op.segment_count(); ++j) {
-        const ir::TensorId input = op.inputs[static_cast<size_t>(j)];
-        const double share = per_channel * stored.graph.tensor(input).channels;
+        const double share =
+            segment_macs(stored.graph, op, j, sizes_[static_cast<size_t>(op.output)]);
+        const auto input = static_cast<size_t>(op.inputs[static_cast<size_t>(j)]);
         macs += share;
-        if (bits == 8 || stored.bits[static_cast<size_t>(input)] == 8) high += share;
+        if (bits == 8 || stored.bits[input] == 8) high += share;
       }
     }
     return {high / macs, bytes / weights};
@@ -209,7 +218,7 @@ class Chooser {
   const std::vector<ir::Size> sizes_;
   const PolicyBudget& budget_;
   BitPolicy policy_;
-  std::map<Key, double> errors_;
+  const std::vector<Group> groups_;
 };
 
 }  // namespace

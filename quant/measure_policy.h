@@ -9,8 +9,8 @@
 
 namespace mattec::quant {
 
-// What 4 bits at one site alone do to alpha: expected sum over a frame's pixels of the squared
-// change, to first order.
+// What 4 bits at one site alone do to alpha: expected sum of squared changes over the pixels of two
+// consecutive frames, to first order.
 struct SiteError {
   Site site;
   double error = 0;
@@ -18,8 +18,8 @@ struct SiteError {
 
 // One entry per site of `fused`. The change of alpha by a small change d of a tensor is J d; for
 // random signs r over the pixels E[(r' J d)^2] = |J d|^2, and r' J d is a dot product with the
-// gradient of r' alpha, so one backward pass probes all sites at once. Looks at two frames of each
-// clip; `options` as for quantize(). Throws as quantize() does.
+// gradient of r' alpha, so one backward pass probes all sites at once. Looks at the last two of
+// each clip's first four frames; `options` as for quantize(). Throws as quantize() does.
 std::vector<SiteError> measure_sites(const ir::Graph& fused, const std::vector<Clip>& clips,
                                      const Calibration& calibration,
                                      const CalibrationOptions& options,

@@ -106,17 +106,21 @@ void check_policy(const BitPolicy& policy, const ir::Graph& fused) {
   }
 }
 
+double segment_macs(const ir::Graph& graph, const ir::Op& op, int j, ir::Size size) {
+  const int outputs = op.conv.depthwise ? 1 : op.conv.output_channels;
+  const int inputs = graph.tensor(op.inputs[static_cast<size_t>(j)]).channels;
+  return static_cast<double>(op.conv.kernel) * op.conv.kernel * size.height * size.width * outputs *
+         inputs;
+}
+
 LowBitShare low_bit_share(const ir::Graph& graph, ir::Size frame) {
   const std::vector<ir::Size> sizes = ir::infer_sizes(graph, frame);
   LowBitShare result;
   for (const ir::Op& op : graph.ops) {
     if (op.kind != ir::OpKind::conv) continue;
-    const ir::Size size = sizes[static_cast<size_t>(op.output)];
-    const double per_input = static_cast<double>(op.conv.kernel) * op.conv.kernel * size.height *
-                             size.width * (op.conv.depthwise ? 1 : op.conv.output_channels);
     for (int j = 0; j < op.segment_count(); ++j) {
+      const double macs = segment_macs(graph, op, j, sizes[static_cast<size_t>(op.output)]);
       const ir::Tensor& input = graph.tensor(op.inputs[static_cast<size_t>(j)]);
-      const double macs = per_input * input.channels;
       result.macs += macs;
       if (op.conv.weight_bits == 4 && input.grid->bits == 4) result.share += macs;
     }

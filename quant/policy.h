@@ -34,6 +34,10 @@ std::string policy_json(const BitPolicy& policy);
 // that chooses nothing there (see activation_keys).
 void check_policy(const BitPolicy& policy, const ir::Graph& fused);
 
+// Multiplications of one frame by weights of convolution `op` that segment `j` meets, with an
+// output of `size`.
+double segment_macs(const ir::Graph& graph, const ir::Op& op, int j, ir::Size size);
+
 // Multiplications of one frame and the share of them whose both factors have 4 bits, with `graph`
 // quantized.
 struct LowBitShare {

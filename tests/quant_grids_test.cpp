@@ -194,8 +194,8 @@ TEST(LeastSquaresGrid, IsNotWorseThanItsNeighbours) {
 TEST(LowBitGrid, HasScalesBetweenTheChannelsClipAndTheTensors) {
   for (uint32_t seed = 0; seed < 5; ++seed) {
     const ObservedRange seen = spread_channels(seed, 9);
-    const ir::Grid clips = low_bit_grid(seen, GridRule::per_channel, {0}, {});
-    const ir::Grid grid = low_bit_grid(seen, GridRule::per_tensor, {0}, {});
+    const ir::Grid clips = clipped_channels_grid(seen);
+    const ir::Grid grid = folded_channels_grid(seen, {0}, {});
     const double tensor = least_squares_grid(seen, 4).scale[0];
     const double largest = *std::max_element(clips.scale.begin(), clips.scale.end());
     EXPECT_EQ(grid.bits, 4);
@@ -223,22 +223,22 @@ TEST(LowBitGrid, HasScalesBetweenTheChannelsClipAndTheTensors) {
 
 TEST(LowBitGrid, ExponentAndFloorDoWhatTheySay) {
   const ObservedRange seen = spread_channels(1, 9);
-  const ir::Grid clips = low_bit_grid(seen, GridRule::per_channel, {0}, {});
-  const ir::Grid own = low_bit_grid(seen, GridRule::per_tensor, {0}, {1, 0, 1});
+  const ir::Grid clips = clipped_channels_grid(seen);
+  const ir::Grid own = folded_channels_grid(seen, {0}, {1, 0, 1});
   for (size_t c = 0; c < 9; ++c) EXPECT_NEAR(own.scale[c] / clips.scale[c], 1, 1e-5);
-  const ir::Grid even = low_bit_grid(seen, GridRule::per_tensor, {0}, {1, 1, 1});
+  const ir::Grid even = folded_channels_grid(seen, {0}, {1, 1, 1});
   for (size_t c = 1; c < 9; ++c) EXPECT_EQ(even.scale[c], even.scale[0]);
 }
 
 TEST(LowBitGrid, KeepsGroupsOfChannelsApart) {
   ObservedRange seen = spread_channels(2, 8);
-  const ir::Grid before = low_bit_grid(seen, GridRule::per_tensor, {0, 4}, {}),
-                 together = low_bit_grid(seen, GridRule::per_tensor, {0}, {});
+  const ir::Grid before = folded_channels_grid(seen, {0, 4}, {}),
+                 together = folded_channels_grid(seen, {0}, {});
   for (size_t i = 0; i < seen.channel_samples.size(); ++i)
     if (i % 8 >= 4) seen.channel_samples[i] *= 1000;
   for (size_t c = 4; c < 8; ++c) seen.channel_lowest[c] *= 1000, seen.channel_highest[c] *= 1000;
-  const ir::Grid after = low_bit_grid(seen, GridRule::per_tensor, {0, 4}, {}),
-                 drowned = low_bit_grid(seen, GridRule::per_tensor, {0}, {});
+  const ir::Grid after = folded_channels_grid(seen, {0, 4}, {}),
+                 drowned = folded_channels_grid(seen, {0}, {});
   for (size_t c = 0; c < 4; ++c) {
     EXPECT_EQ(after.scale[c], before.scale[c]);
     EXPECT_EQ(after.zero_point[c], before.zero_point[c]);
@@ -275,10 +275,9 @@ TEST(AssignGrids, At4BitsSharesInheritedGridsAndFixesSymmetricOnes) {
   }
   EXPECT_EQ(grid("project"), both);
   const auto& seen = ranges[static_cast<size_t>(tensor_named(fused, "project"))];
-  EXPECT_EQ(grid("project"), low_bit_grid(seen, GridRule::per_tensor, {0, 4}, {}));
+  EXPECT_EQ(grid("project"), folded_channels_grid(seen, {0, 4}, {}));
   EXPECT_EQ(grid("stem.copy4"),
-            low_bit_grid(ranges[static_cast<size_t>(tensor_named(fused, "stem"))],
-                         GridRule::per_channel, {0}, {}));
+            clipped_channels_grid(ranges[static_cast<size_t>(tensor_named(fused, "stem"))]));
 }
 
 }  // namespace
