@@ -45,8 +45,7 @@ class Tensors {
         root_(fused.tensors.size()),
         wide_(root_.size(), false),
         fixed_(root_.size(), false),
-        others_read_(root_.size(), false),
-        is_viewed_(root_.size(), false) {
+        others_read_(root_.size(), false) {
     for (size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<TensorId>(i);
     for (const ir::State& state : fused.states) wide_[at(state.input)] = true;
     for (const Op& op : fused.ops) find_root(op);
@@ -65,7 +64,7 @@ class Tensors {
   }
   // All convolutions read it, or what is made of it, with bits of one choice.
   bool has_one_site(TensorId id) const {
-    return is_for_convolutions(id) && (is_viewed_[at(root(id))] || is_read_alike(root(id)));
+    return is_for_convolutions(id) && is_read_alike(root(id));
   }
   // By its name a policy chooses the bits with which convolutions read `input`.
   const std::string& policy_name(TensorId input) const {
@@ -82,11 +81,11 @@ class Tensors {
     if (op.kind == OpKind::blend) wide_[at(op.output)] = true;
   }
 
-  // Frames, gates, outputs; 1x1 vectors, of which so few products are made that bits cost nothing.
+  // Frames, gates and outputs by their rule; 1x1 vectors, of which so few products are made that
+  // bits cost nothing.
   void find_fixed() {
     const std::vector<GridRule> rules = resolved_grid_rules(fused_);
     for (size_t i = 0; i < root_.size(); ++i) fixed_[i] = rules[i] == GridRule::unit;
-    for (const ir::Output& output : fused_.outputs) fixed_[at(root(output.tensor))] = true;
     std::vector<bool> vector(root_.size(), false);
     for (const Op& op : fused_.ops) {
       const bool is_vector =
@@ -100,13 +99,11 @@ class Tensors {
 
   void find_readers(const Op& op) {
     for (size_t i = 0; i < op.inputs.size(); ++i) {
-      const size_t read = at(root(op.inputs[i]));
-      if (is_segment(op, i) || is_for_its_size(op, i)) continue;
-      (keeps_grid(op.kind) ? is_viewed_ : others_read_)[read] = true;
+      if (!is_segment(op, i) && !keeps_grid(op.kind)) others_read_[at(root(op.inputs[i]))] = true;
     }
   }
 
-  // By one convolution, or by several of the same inputs.
+  // By no convolution itself, by one, or by several of the same inputs.
   bool is_read_alike(TensorId id) const {
     std::vector<std::vector<TensorId>> inputs;
     for (const int reader : fused_.consumers(id)) {
@@ -120,7 +117,7 @@ class Tensors {
   const Graph& fused_;
   std::vector<TensorId> root_;
   std::vector<bool> wide_;
-  std::vector<bool> fixed_, others_read_, is_viewed_;  // of roots
+  std::vector<bool> fixed_, others_read_;  // of roots
 };
 
 // Builds the graph of with_copies operation by operation.

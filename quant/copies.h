@@ -35,8 +35,8 @@ struct Site {
   bool weights = false;
 };
 // All of them; every input that may have 4 bits belongs to one. Readers of a tensor have a site
-// each, "tensor > convolution"; but one, "tensor", where convolutions alone read it and either all
-// in the same way (the matte's two) or through slices or resampling (a GRU's two).
+// each, "tensor > convolution"; but one, "tensor", where convolutions alone read it: all in the
+// same way (the matte's two), or all through slices and resampling (a GRU's two).
 std::vector<Site> sites_of(const ir::Graph& fused);
 
 // The keys of BitPolicy::activation_bits that choose something.

@@ -176,6 +176,26 @@ TEST(Sites, ChangeExactlyWhatTheyName) {
   }
 }
 
+// `x` is worth different bits to convolutions of different inputs, not to those of the same.
+class SeveralReaders : public testing::NetworkBuilder {
+ public:
+  SeveralReaders() : NetworkBuilder(1) {
+    const auto activation = ir::Activation::relu;
+    const auto x = conv("x", {graph.frame}, 4, 1, activation);
+    const auto one = conv("one", {x}, 4, 1, activation);
+    const auto two = conv("two", {x, one}, 4, 1, activation);
+    output("fgr", conv("fgr", {two}, 3, 1, ir::Activation::clamp01));
+    output("pha", conv("pha", {two}, 1, 1, ir::Activation::clamp01));
+  }
+};
+
+TEST(Sites, AreOnePerReaderUnlessTheyReadAlike) {
+  std::set<std::string> inputs;
+  for (const Site& site : sites_of(SeveralReaders().graph))
+    if (!site.weights) inputs.insert(site.name);
+  EXPECT_EQ(inputs, (std::set<std::string>{"x > one", "x > two", "one", "two"}));
+}
+
 TEST(Sites, OfTheSmallNetworkAreThese) {
   std::set<std::string> inputs, weights;
   for (const Site& site : sites_of(SmallMattingNetwork(1).graph))

@@ -227,6 +227,14 @@ TEST_F(Choice, RaisesWhatHasMostErrorForItsCost) {
   EXPECT_TRUE(best({{{"rh"}, 1}, {{"h > gates"}, 2.5}}, 4000).activation_bits.empty());
 }
 
+// 792 and 24 of the network's 3184 weights: bytes for one of the two, products for both and more.
+TEST_F(Choice, CountsTheBytesOfWeights) {
+  EXPECT_EQ(best({{{"decode", true}, 1}, {{"fgr", true}, 0.1}}, 1e6, 0.625).weight_bits,
+            (BitsByName{{"fgr", 8}}));
+  EXPECT_EQ(best({{{"decode", true}, 1}, {{"fgr", true}, 0.02}}, 1e6, 0.625).weight_bits,
+            (BitsByName{{"decode", 8}}));
+}
+
 TEST_F(Choice, RaisesInputsThatAreFreeBesideWeightsOf8Bits) {
   // All products of "candidate": 32 * 9 * 8 * 4. Its weights are 288 of the network's 3184.
   const BitPolicy policy = best({{{"candidate", true}, 1}, {{"rh"}, 0.01}}, 9500, 0.56);
