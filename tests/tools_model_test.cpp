@@ -6,6 +6,7 @@
 #include "ir/model_file.h"
 #include "nano/clip_generator.h"
 #include "nano/embedded.h"
+#include "tests/page_check.h"
 #include "tests/tools_command.h"
 #include "tools/calibration_clips.h"
 #include "tools/frame_source.h"
@@ -69,8 +70,72 @@ Scratch* Verbs::scratch_ = nullptr;
 std::string Verbs::report_;
 
 TEST_F(Verbs, QuantizeReportsAndComparesWithFloat) {
-  for (const char* part : {"w8a8 by mse", "1 clips", "clip, float", "clip, w8a8", "MAD"})
+  for (const char* part :
+       {"w8a8 by mse", "1 clips", "nano.report.html", "clip, float", "clip, w8a8", "MAD ratio"})
     EXPECT_NE(report_.find(part), std::string::npos) << report_;
+}
+
+TEST_F(Verbs, QuantizeWritesAReportOfTheModelItWrote) {
+  expect_whole_page(read_bytes(*scratch_ / "nano.report.html"));
+  const Json report = Json::parse(read_bytes(*scratch_ / "nano.report.json"));
+  EXPECT_EQ(report["settings"],
+            Json({{"method", "mse"}, {"gac", "off"}, {"ofa", "off"}, {"seed", "0"}}));
+  EXPECT_EQ(report["clips"][0]["name"], "clip");
+  const ir::Graph graph = ir::read_model(model());
+  size_t layer = 0;
+  for (const ir::Op& op : graph.ops) {
+    if (op.kind == ir::OpKind::slice) continue;
+    ASSERT_LT(layer, report["layers"].size());
+    const Json& shown = report["layers"][layer++];
+    EXPECT_EQ(shown["name"], op.name);
+    EXPECT_EQ(shown["bits"], graph.tensor(op.output).grid->bits);
+    EXPECT_LT(shown["error"]["accumulated"], 0.5) << op.name;
+  }
+  EXPECT_EQ(layer, report["layers"].size());
+}
+
+TEST_F(Verbs, QuantizeReportsWhatEvalMeasures) {
+  const Json truth = Json::parse(read_bytes(*scratch_ / "nano.report.json"))["truth"];
+  ASSERT_EQ(truth.size(), 1U);
+  EXPECT_EQ(truth[0]["frames"], 4);
+  EXPECT_EQ(truth[0]["float"]["mad"], mad(weights()));
+  EXPECT_EQ(truth[0]["quantized"]["mad"], mad(model()));
+  EXPECT_EQ(truth[0]["ratio"]["mad"].get<double>(), mad(model()) / mad(weights()));
+}
+
+// The options of composed clips mean what they mean to eval.
+TEST_F(Verbs, QuantizeComparesOnComposedClipsAsEvalDoes) {
+  const std::string set = *scratch_ / "set", file = *scratch_ / "composed.mattec";
+  fs::create_directories(set + "/fgr");
+  fs::create_directories(set + "/pha");
+  fs::copy(clip() + "/src", set + "/fgr/walk");
+  fs::copy(clip() + "/pha", set + "/pha/walk");
+  const std::vector<std::string> composed = {"--backgrounds", clip() + "/pha",
+                                             "--clips",       "2",
+                                             "--frames",      "2",
+                                             "--motion",      "on",
+                                             "--seed",        "5"};
+  std::vector<std::string> words = {"quantize", weights(),  "--calibration", clip(),    "--size",
+                                    "80x48",    "--method", "minmax",        "--truth", set,
+                                    "-o",       file,       "--truth-size",  "40x24"};
+  words.insert(words.end(), composed.begin(), composed.end());
+  const CommandResult quantized = command(*scratch_, words);
+  ASSERT_EQ(quantized.exit_code, 0) << quantized.err;
+  EXPECT_NE(quantized.out.find("geometric mean"), std::string::npos) << quantized.out;
+  words = {"eval", file, set, "--size", "40x24", "--json"};
+  words.insert(words.end(), composed.begin(), composed.end());
+  const Json expected = Json::parse(command(*scratch_, words).out)["clips"];
+  const Json truth = Json::parse(read_bytes(*scratch_ / "composed.report.json"))["truth"];
+  ASSERT_EQ(truth.size(), 2U);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(truth[i]["name"], expected[i]["name"]);
+    EXPECT_EQ(truth[i]["frames"], 2);
+    for (const char* metric : {"mad", "mse", "grad", "conn", "dtssd"})
+      EXPECT_EQ(truth[i]["quantized"][metric], expected[i][metric]) << metric;
+  }
+  for (const std::string& made :
+       {set, file, *scratch_ / "composed.report.json", *scratch_ / "composed.report.html"})
+    fs::remove_all(made);
 }
 
 // The integer network must see the same frames at the same size: a wrong colour order, scale or
@@ -118,12 +183,20 @@ TEST_F(Verbs, QuantizeRefusesWhatItCannotDo) {
   expect_failure(
       quantize({"--calibration", clip(), "--size", "1x1", "-o", *scratch_ / "no/new.mattec"}), 2,
       "--output");
+  // Before the work: quantizing takes minutes.
+  expect_failure(quantize({"--calibration", clip(), "--truth", "no/clip"}), 1, "no/clip: no such");
+  for (const char* option : {"--frames", "--backgrounds"})
+    expect_failure(quantize({"--calibration", clip(), option, "2"}), 2, "--truth");
+  fs::create_directory(*scratch_ / "new.report.html");
+  expect_failure(quantize({"--calibration", clip()}), 1, "new.report.html: is a folder");
+  fs::remove(*scratch_ / "new.report.html");
   {
     const FileSizeLimit limit(10000);  // a full disk
     expect_failure(quantize({"--calibration", clip(), "--size", "80x48", "--method", "minmax"}), 1,
                    "new.mattec: cannot write: File too large; free some space");
   }
-  EXPECT_EQ(scratch_->entries(), 6U);  // weights, clip, model, empty, the standard streams' files
+  // weights, clip, model, its reports, empty, the standard streams' files
+  EXPECT_EQ(scratch_->entries(), 8U);
 }
 
 // The way to a product and back: what the library computes, eval and run see, to the last digit.

@@ -105,25 +105,7 @@ void add_eval(CLI::App& mattec) {
                    "Folders with the frames in src/ (or com/) and the mattes in pha/, folders with "
                    "foregrounds in fgr/ and their mattes in pha/, or folders of such")
       ->required();
-  CLI::Option* backgrounds =
-      verb->add_option("--backgrounds", arguments->truth.backgrounds,
-                       "Images, videos and folders of frames to compose foregrounds with")
-          ->type_name("FOLDER");
-  verb->add_option("--clips", arguments->truth.clips,
-                   "Clips to compose (default: one of each foreground)")
-      ->check(CLI::Range(1, 100000))
-      ->type_name("N")
-      ->needs(backgrounds);
-  verb->add_option("--frames", arguments->truth.frames,
-                   "Frames of each clip, at most (default: all; of composed clips 100)")
-      ->check(CLI::Range(1, 1000000))
-      ->type_name("N");
-  verb->add_option_function<std::string>(
-          "--motion",
-          [arguments](const std::string& text) { arguments->truth.motion = text == "on"; },
-          "Random slow motion of foregrounds (default: of single images only)")
-      ->check(CLI::IsMember({"on", "off"}))
-      ->needs(backgrounds);
+  CLI::Option* backgrounds = add_truth_options(*verb, arguments->truth);
   verb->add_option("--seed", arguments->truth.seed, "Of everything random in composed clips")
       ->type_name("N")
       ->needs(backgrounds)

@@ -6,13 +6,13 @@
 #include <cctype>
 #include <cmath>
 #include <filesystem>
-#include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <opencv2/videoio.hpp>
 
 #include "ir/error.h"
 #include "tools/container.h"
 #include "tools/opencv_view.h"
+#include "tools/png.h"
 #include "tools/staged_path.h"
 
 namespace mattec::tools {
@@ -38,10 +38,7 @@ class FolderSink : public FrameSink {
     if (fs::exists(target, error))
       throw Error(
           fmt::format("{}: two frames are named {}; rename one of the images", path_, name));
-    cv::Mat pixels = view(image);
-    if (image.channels == 3) cv::cvtColor(view(image), pixels, cv::COLOR_RGB2BGR);
-    std::vector<uint8_t> bytes;
-    cv::imencode(".png", pixels, bytes);
+    const std::vector<uint8_t> bytes = png_of(image);
     write_file(target.string(), bytes.data(), bytes.size(), (fs::path(path_) / file).string());
   }
 

@@ -38,6 +38,27 @@ CLI::Option* add_size_option(CLI::App& verb, const std::string& name, std::optio
       ->type_name("WxH");
 }
 
+CLI::Option* add_truth_options(CLI::App& verb, TruthOptions& truth) {
+  CLI::Option* backgrounds =
+      verb.add_option("--backgrounds", truth.backgrounds,
+                      "Images, videos and folders of frames to compose foregrounds with")
+          ->type_name("FOLDER");
+  verb.add_option("--clips", truth.clips, "Clips to compose (default: one of each foreground)")
+      ->check(CLI::Range(1, 100000))
+      ->type_name("N")
+      ->needs(backgrounds);
+  verb.add_option("--frames", truth.frames,
+                  "Frames of each clip, at most (default: all; of composed clips 100)")
+      ->check(CLI::Range(1, 1000000))
+      ->type_name("N");
+  verb.add_option_function<std::string>(
+          "--motion", [&truth](const std::string& text) { truth.motion = text == "on"; },
+          "Random slow motion of foregrounds (default: of single images only)")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->needs(backgrounds);
+  return backgrounds;
+}
+
 CLI::Option* add_threads_option(CLI::App& verb, int& threads) {
   return verb.add_option("--threads", threads, "Threads to compute with")
       ->check(CLI::Range(1, 64))

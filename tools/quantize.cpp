@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 
@@ -14,10 +15,12 @@
 #include "quant/measure_policy.h"
 #include "quant/policy.h"
 #include "tools/calibration_clips.h"
-#include "tools/evaluate_clip.h"
+#include "tools/engine.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 #include "tools/quantize_network.h"
+#include "tools/quantize_report.h"
+#include "tools/truth.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
@@ -25,11 +28,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Of each calibration clip, for the report: enough for errors to come back through the states.
+constexpr int reported_frames = 3;
+
 struct QuantizeArguments {
   std::string model, output;
   std::vector<std::string> calibration, truth;
   std::string bits = "w8a8", policy, method = "gptq", gac = "off", ofa = "off";
-  std::optional<ir::Size> size;
+  std::optional<ir::Size> size, truth_size;
+  TruthOptions truth_options;
   double budget_minutes = 0;
   uint64_t seed = 0;
 };
@@ -60,22 +67,39 @@ void require_writable(const std::string& output) {
   if (!folder.empty() && !fs::is_directory(folder, error))
     throw Error(
         fmt::format("{}: the folder {} does not exist; create it first", output, folder.string()));
-  if (fs::is_directory(output, error)) throw Error(output + ": is a folder; name a file");
+  for (const std::string& file : {output, json_path(output), html_path(output)})
+    if (fs::is_directory(file, error)) throw Error(file + ": is a folder; name another file");
 }
 
-void compare_with_float(const QuantizeArguments& arguments) {
-  if (arguments.truth.empty()) return;
-  std::vector<std::string> names;
-  std::vector<quant::MattingScores> scores;
-  for (const std::string& path : {arguments.model, arguments.output}) {
-    const std::unique_ptr<Model> model = open_model(path, {});
-    for (const std::string& clip : arguments.truth) {
-      names.push_back(fs::path(clip).filename().string() +
-                      (path == arguments.model ? ", float" : ", " + arguments.bits));
-      scores.push_back(evaluate_clip(*model, clip));
-    }
-  }
-  print_scores(names, scores);
+std::vector<TruthClip> truth_clips(const QuantizeArguments& arguments) {
+  if (arguments.truth.empty()) return {};
+  TruthOptions options = arguments.truth_options;
+  options.seed = arguments.seed;
+  return find_truth(arguments.truth, options);
+}
+
+QuantizeReport report_for(const QuantizeArguments& arguments, const std::string& policy) {
+  QuantizeReport report;
+  report.model = arguments.model;
+  report.output = arguments.output;
+  report.bits = policy;
+  report.settings = {{"method", arguments.method},
+                     {"gac", arguments.gac},
+                     {"ofa", arguments.ofa},
+                     {"seed", std::to_string(arguments.seed)}};
+  report.size = arguments.size.value_or(ir::Size{288, 512});
+  return report;
+}
+
+void print_summary(const QuantizeReport& report, const std::string& method) {
+  fmt::print("{}: {}, {} by {}, {:.2f} MB, calibrated on {} clips in {}\n", report.output,
+             report.quantized.name, report.bits, method,
+             static_cast<double>(fs::file_size(report.output)) / 1e6, report.clips.size(),
+             duration_text(report.seconds));
+  const quant::LowBitShare low = quant::low_bit_share(report.quantized, report.size);
+  if (low.share > 0) fmt::print("{:.1f} % of the multiplications are 4 x 4 bit\n", 100 * low.share);
+  fmt::print("{}: errors layer by layer, mattes\n", html_path(report.output));
+  std::fflush(stdout);
 }
 
 void quantize(const QuantizeArguments& arguments) {
@@ -84,22 +108,26 @@ void quantize(const QuantizeArguments& arguments) {
   require_writable(arguments.output);
   if (!arguments.policy.empty()) require_policy(arguments.policy);
   const ir::Graph imported = frontend::read_network(arguments.model);
-  const std::vector<std::string> clips = find_clips(arguments.calibration);
-  const ir::Size size = arguments.size.value_or(ir::Size{288, 512});
+  const std::vector<TruthClip> truth = truth_clips(arguments);
   QuantizeOptions options;
   options.policy = arguments.policy.empty() ? arguments.bits : arguments.policy;
   options.calibration.method = method_named(arguments.method);
   options.calibration.seed = arguments.seed;
-  const ir::Graph quantized = quantize_network(imported, clips, size, options);
-  ir::write_model(quantized, arguments.output);
+  QuantizeReport report = report_for(arguments, options.policy);
+  report.clips = find_clips(arguments.calibration);
+  report.quantized = quantize_network(imported, report.clips, report.size, options, &report.record);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  fmt::print("{}: {}, {} by {}, {:.2f} MB, calibrated on {} clips in {}\n", arguments.output,
-             quantized.name, options.policy, arguments.method,
-             static_cast<double>(fs::file_size(arguments.output)) / 1e6, clips.size(),
-             duration_text(took.count()));
-  const quant::LowBitShare low = quant::low_bit_share(quantized, size);
-  if (low.share > 0) fmt::print("{:.1f} % of the multiplications are 4 x 4 bit\n", 100 * low.share);
-  compare_with_float(arguments);
+  report.seconds = took.count();
+  write_with_report(report);
+  print_summary(report, arguments.method);
+  if (truth.empty()) return;
+  // Minutes: what is written stays, whatever happens here.
+  ModelOptions at_size;
+  at_size.size = arguments.truth_size;
+  report.truth = compare_on_truth(*open_model(arguments.model, at_size),
+                                  *open_model(arguments.output, at_size), truth);
+  print_comparison(report.truth, report.bits);
+  write_report(report);
 }
 
 }  // namespace
@@ -114,7 +142,7 @@ void require_policy(const std::string& policy) {
 }
 
 ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::string>& clips,
-                           ir::Size size, const QuantizeOptions& options) {
+                           ir::Size size, const QuantizeOptions& options, QuantizeRecord* record) {
   const ir::Graph fused = frontend::fuse(ir::extract(imported, ir::Variant::direct));
   std::vector<quant::Clip> frames;
   {
@@ -131,7 +159,7 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
     };
   };
   const quant::Calibration calibration =
-      quant::observe(fused, frames, options.calibration, part(0, 0.8));
+      quant::observe(fused, frames, options.calibration, part(0, 0.75));
   const auto policy = [&]() -> quant::BitPolicy {
     if (options.policy == "w8a8") return {};
     quant::BitPolicy low;
@@ -146,10 +174,17 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
     if (options.policy == "w4a4-96") budget.low_bit_share = 0.96;
     return quant::best_policy(
         fused,
-        quant::measure_sites(fused, frames, calibration, options.calibration, part(0.8, 0.9)),
+        quant::measure_sites(fused, frames, calibration, options.calibration, part(0.75, 0.85)),
         budget, size);
   }();
-  return quant::quantize(fused, calibration, policy, options.calibration, part(0.9, 1));
+  ir::Graph quantized =
+      quant::quantize(fused, calibration, policy, options.calibration, part(0.85, 0.95));
+  if (record != nullptr) {
+    record->policy = policy;
+    record->comparison =
+        quant::compare_layers(fused, quantized, frames, reported_frames, part(0.95, 1));
+  }
+  return quantized;
 }
 
 void add_quantize(CLI::App& mattec) {
@@ -161,9 +196,16 @@ void add_quantize(CLI::App& mattec) {
                    "Videos, folders of images, or folders of such; no mattes needed")
       ->required()
       ->type_name("PATH");
-  verb->add_option("--truth", arguments->truth,
-                   "Clips with src/ and pha/ on which to compare the result with the float network")
-      ->type_name("CLIP");
+  CLI::Option* truth =
+      verb->add_option("--truth", arguments->truth,
+                       "Clips on which to compare the result with the float network: folders as "
+                       "eval takes them")
+          ->type_name("CLIP");
+  add_truth_options(*verb, arguments->truth_options)->needs(truth);
+  verb->get_option("--frames")->needs(truth);
+  add_size_option(*verb, "--truth-size", arguments->truth_size,
+                  "Size to compare at (default: each clip's own)")
+      ->needs(truth);
   verb->add_option("--bits", arguments->bits, "Of weights and activations")
       ->check(CLI::IsMember({"w8a8", "w4a8", "w4a4"}))
       ->capture_default_str();
@@ -185,7 +227,9 @@ void add_quantize(CLI::App& mattec) {
                    "Time for methods that train (none of minmax, mse, gptq does)")
       ->check(CLI::PositiveNumber);
   verb->add_option("--seed", arguments->seed, "Of everything random")->capture_default_str();
-  verb->add_option("-o,--output", arguments->output, "The .mattec file to write")
+  verb->add_option(
+          "-o,--output", arguments->output,
+          "The .mattec file to write; its report goes beside it, OUT.report.html and .json")
       ->required()
       ->check([](const std::string& path) {
         return fs::path(path).extension() == ".mattec" ? std::string()

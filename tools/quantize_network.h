@@ -2,10 +2,13 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ir/graph.h"
 #include "quant/calibrate.h"
+#include "quant/layer_errors.h"
+#include "quant/policy.h"
 
 namespace mattec::tools {
 
@@ -17,12 +20,27 @@ struct QuantizeOptions {
   quant::CalibrationOptions calibration;
 };
 
+// Of a method that trains: (step, value); empty for those that do not.
+struct TrainingCurves {
+  std::vector<std::pair<int, double>> loss, validation;
+  int best_step = 0;
+};
+
+// What the report says beside the graph.
+struct QuantizeRecord {
+  quant::BitPolicy policy;  // the measured one where it is measured
+  quant::LayerComparison comparison;
+  TrainingCurves training;
+};
+
 // Throws Error for a policy that is neither named above nor a .json file.
 void require_policy(const std::string& policy);
 
 // The direct variant of an imported network as an integer graph, calibrated on `clips` (see
-// find_clips) at `size`. Shows progress. Throws Error, Interrupted.
+// find_clips) at `size`. Fills `record` unless null, which takes a few frames of each clip more.
+// Shows progress. Throws Error, Interrupted.
 ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::string>& clips,
-                           ir::Size size, const QuantizeOptions& options);
+                           ir::Size size, const QuantizeOptions& options,
+                           QuantizeRecord* record = nullptr);
 
 }  // namespace mattec::tools

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "ir/sizes.h"
+#include "tools/truth.h"
 
 namespace mattec::tools {
 
@@ -21,6 +22,9 @@ void add_inspect(CLI::App& mattec);
 // --size and its like: "512x288", each extent 1 .. 16384. Anything else is wrong usage.
 CLI::Option* add_size_option(CLI::App& verb, const std::string& name, std::optional<ir::Size>& size,
                              const std::string& help);
+// --backgrounds, --clips, --frames and --motion: how find_truth() makes clips; `truth` must outlive
+// the parsing. Returns --backgrounds, which the options of composed clips need.
+CLI::Option* add_truth_options(CLI::App& verb, TruthOptions& truth);
 // --threads: 1 .. 64.
 CLI::Option* add_threads_option(CLI::App& verb, int& threads);
 

@@ -1,0 +1,217 @@
+// The report of `mattec quantize` on a small network: its numbers beside the graph's, the page's
+// form, and that files appear together or not at all.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "ir/model_file.h"
+#include "quant/calibrate.h"
+#include "tests/page_check.h"
+#include "tests/small_matting_network.h"
+#include "tests/tools_scratch.h"
+#include "tools/quantize_report.h"
+
+namespace mattec::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr char odd_name[] = "a<b>&\"c\".mp4";
+
+QuantizeReport report_of_small_network(const std::string& output) {
+  ir::Graph fused = mattec::testing::SmallMattingNetwork(1).graph;
+  fused.name = "small & <odd>";
+  const std::vector<quant::Clip> clips = {mattec::testing::moving_pattern(34, 26, 5, 1),
+                                          mattec::testing::moving_pattern(660, 20, 5, 2)};
+  quant::CalibrationOptions options;
+  options.frames_per_clip = 5;
+  QuantizeReport report;
+  report.record.policy.weights = report.record.policy.activations = 4;
+  report.record.policy.weight_bits = {{"stem", 8}};
+  report.quantized =
+      quant::quantize(fused, quant::observe(fused, clips, options), report.record.policy, options);
+  report.record.comparison = quant::compare_layers(fused, report.quantized, clips, 2);
+  report.model = "folder/net<1>.safetensors";
+  report.output = output;
+  report.bits = "w4a4";
+  report.settings = {{"method", "gptq"}, {"seed", "3"}};
+  report.seconds = 12.34;
+  report.size = {26, 34};
+  report.clips = {std::string("clips/") + odd_name, "clips/walk/src"};
+  return report;
+}
+
+// Made once: calibration takes a second.
+const QuantizeReport& small_report() {
+  static const QuantizeReport report = report_of_small_network("out/x.mattec");
+  return report;
+}
+
+const ir::Op& op_of(const std::string& name) {
+  return mattec::testing::op_named(small_report().quantized, name);
+}
+
+Json layer_of(const Json& json, const std::string& name) {
+  for (const Json& layer : json["layers"])
+    if (layer["name"] == name) return layer;
+  throw Error("no layer " + name);
+}
+
+TEST(QuantizeReport, JsonSaysWhatWasDone) {
+  const Json json = Json::parse(report_json(small_report()));
+  EXPECT_EQ(json["network"], "small & <odd>");
+  EXPECT_EQ(json["model"], "net<1>.safetensors");
+  EXPECT_EQ(json["output"], "x.mattec");
+  EXPECT_EQ(json["bits"], "w4a4");
+  EXPECT_EQ(json["settings"], Json({{"method", "gptq"}, {"seed", "3"}}));
+  EXPECT_EQ(json["seconds"], 12.34);
+  EXPECT_EQ(json["size"], "34x26");
+  EXPECT_EQ(json["policy"]["weight_bits"], Json({{"stem", 8}}));
+  EXPECT_EQ(json["clips"][0]["name"], odd_name);
+  EXPECT_EQ(json["clips"][1]["name"], "walk");
+  EXPECT_EQ(json["clips"][1]["alpha_difference"],
+            small_report().record.comparison.clips[1].alpha_difference);
+  EXPECT_FALSE(json.contains("truth"));
+  EXPECT_FALSE(json.contains("training"));
+}
+
+TEST(QuantizeReport, JsonCountsWeightsAndProducts) {
+  const Json json = Json::parse(report_json(small_report()));
+  int64_t bytes = 0;  // two to a byte but the stem's; all counts are even
+  for (const ir::Op& op : small_report().quantized.ops)
+    bytes += static_cast<int64_t>(op.conv.quantized_weight.size()) / (op.name == "stem" ? 1 : 2);
+  EXPECT_EQ(json["weight_bytes"], bytes);
+  const double share = json["multiplications"]["share_4x4"].get<double>();
+  EXPECT_EQ(share, quant::low_bit_share(small_report().quantized, {26, 34}).share);
+  EXPECT_GT(share, 0.3);
+}
+
+TEST(QuantizeReport, JsonHasEveryLayersGridAndErrors) {
+  const Json json = Json::parse(report_json(small_report()));
+  const std::vector<quant::LayerError>& errors = small_report().record.comparison.layers;
+  ASSERT_EQ(json["layers"].size(), errors.size());
+  for (size_t i = 0; i < errors.size(); ++i) {
+    const Json& layer = json["layers"][i];
+    EXPECT_EQ(layer["name"], errors[i].name);
+    EXPECT_EQ(layer["error"], Json({{"weights", errors[i].weights},
+                                    {"own", errors[i].own},
+                                    {"accumulated", errors[i].accumulated}}));
+    const ir::Grid& grid = *small_report().quantized.tensor(op_of(errors[i].name).output).grid;
+    EXPECT_EQ(layer["bits"], grid.bits);
+    EXPECT_EQ(layer["scale"][0].get<float>(),
+              *std::min_element(grid.scale.begin(), grid.scale.end()));
+    EXPECT_EQ(layer["scale"][1].get<float>(),
+              *std::max_element(grid.scale.begin(), grid.scale.end()));
+    EXPECT_EQ(layer["zero_point"][0],
+              *std::min_element(grid.zero_point.begin(), grid.zero_point.end()));
+    EXPECT_EQ(layer["zero_point"][1],
+              *std::max_element(grid.zero_point.begin(), grid.zero_point.end()));
+  }
+  EXPECT_EQ(layer_of(json, "stem")["weight_bits"], 8);
+  EXPECT_EQ(layer_of(json, "project")["weight_bits"], 4);
+  EXPECT_EQ(layer_of(json, "project")["input_bits"], Json({4})) << "the residual is none";
+  EXPECT_EQ(layer_of(json, "stem")["input_bits"], Json({8}));
+  EXPECT_EQ(layer_of(json, "last")["input_bits"].size(), 3U);
+  EXPECT_FALSE(layer_of(json, "pool").contains("weight_bits"));
+}
+
+TEST(QuantizeReport, JsonHasCurvesAndTruthWhereThereAreSome) {
+  QuantizeReport report = small_report();
+  report.record.training.loss = {{0, 0.5}, {1, 0.25}};
+  report.record.training.validation = {{0, 0.75}};
+  report.record.training.best_step = 1;
+  report.truth.resize(2);
+  report.truth[0].clip = "walk";
+  report.truth[0].with_float = {48, 4, 1, 2, 3, 2.5};
+  report.truth[0].quantized = {48, 6, 1, 2, 3, 2};
+  report.truth[1].clip = "still";  // no error, so nothing to divide by
+  const Json json = Json::parse(report_json(report));
+  EXPECT_EQ(json["training"]["loss"], Json::parse("[[0, 0.5], [1, 0.25]]"));
+  EXPECT_EQ(json["training"]["validation"], Json::parse("[[0, 0.75]]"));
+  EXPECT_EQ(json["training"]["best_step"], 1);
+  const Json& walk = json["truth"][0];
+  EXPECT_EQ(walk["name"], "walk");
+  EXPECT_EQ(walk["frames"], 48);
+  EXPECT_EQ(walk["float"]["mad"], 4);
+  EXPECT_EQ(walk["quantized"]["dtssd"], 2);
+  EXPECT_EQ(walk["ratio"], Json({{"mad", 1.5}, {"dtssd", 0.8}}));
+  EXPECT_TRUE(json["truth"][1]["ratio"]["mad"].is_null());
+  const std::string page = report_html(report);
+  expect_whole_page(page);
+  for (const char* part :
+       {"<h2>Training</h2>", ">loss<", ">validation error<", ">1.500<", ">still<"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+}
+
+TEST(QuantizeReport, PageIsWholeWhateverTheNames) {
+  const std::string page = report_html(small_report());
+  expect_whole_page(page);
+  for (const char* part : {"small &amp; &lt;odd&gt;", "a&lt;b&gt;&amp;&quot;c&quot;.mp4", "gptq",
+                           "w4a4", "34x26", "convolutions with 8-bit weights"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  for (const quant::LayerError& error : small_report().record.comparison.layers)
+    EXPECT_NE(page.find("<td>" + error.name + "</td>"), std::string::npos) << error.name;
+  EXPECT_EQ(page.find("<h2>Training</h2>"), std::string::npos);
+  EXPECT_EQ(page.find("On clips whose"), std::string::npos);
+}
+
+TEST(QuantizeReport, NamesThatAreNoUtf8DoNoHarm) {
+  QuantizeReport report = small_report();
+  report.clips[0] = "clips/\xFF.mp4";
+  EXPECT_EQ(Json::parse(report_json(report))["clips"][0]["name"], "\xEF\xBF\xBD.mp4");
+  expect_whole_page(report_html(report));
+}
+
+TEST(QuantizeReport, IsWrittenBesideTheModel) {
+  const Scratch scratch;
+  QuantizeReport report = small_report();
+  report.output = scratch / "x.w4a4.mattec";
+  write_with_report(report);
+  EXPECT_EQ(scratch.entries(), 3U);
+  EXPECT_EQ(ir::read_model(report.output).ops.size(), report.quantized.ops.size());
+  EXPECT_EQ(read_bytes(scratch / "x.w4a4.report.json"), report_json(report));
+  EXPECT_EQ(read_bytes(scratch / "x.w4a4.report.html"), report_html(report));
+  report.seconds = 99;
+  write_report(report);
+  EXPECT_EQ(read_bytes(scratch / "x.w4a4.report.json"), report_json(report));
+  EXPECT_EQ(scratch.entries(), 3U);
+}
+
+TEST(QuantizeReport, ThroughALinkReplacesTheFileBehindIt) {
+  const Scratch scratch;
+  QuantizeReport report = small_report();
+  report.output = scratch / "link.mattec";
+  fs::create_directory(scratch / "models");
+  write_bytes(scratch / "models/file.mattec", "old");
+  fs::create_symlink("models/file.mattec", report.output);
+  write_with_report(report);
+  EXPECT_TRUE(fs::is_symlink(report.output));
+  EXPECT_FALSE(fs::is_symlink(scratch / "models/file.mattec"));
+  EXPECT_EQ(ir::read_model(scratch / "models/file.mattec").name, report.quantized.name);
+}
+
+// A full disk, at each of the three files: the earlier ones do not appear either.
+TEST(QuantizeReport, IsAllThreeFilesOrNone) {
+  const Scratch scratch;
+  QuantizeReport report = small_report();
+  report.output = scratch / "whole.mattec";
+  write_with_report(report);
+  const uintmax_t model = fs::file_size(report.output), json = report_json(report).size(),
+                  page = report_html(report).size();
+  ASSERT_LT(model, page) << "the limits below tell the files apart by size";
+  ASSERT_LT(json, page);
+  for (const uintmax_t limit : {uintmax_t{1000}, std::max(model, json)}) {
+    const FileSizeLimit full_disk(limit);
+    report.output = scratch / "none.mattec";
+    const std::string error = error_of([&] { write_with_report(report); });
+    EXPECT_NE(error.find(limit == 1000 ? "none.mattec: cannot write" : "none.report.html: cannot"),
+              std::string::npos)
+        << error;
+    EXPECT_EQ(scratch.entries(), 3U) << error;
+  }
+}
+
+}  // namespace
+}  // namespace mattec::tools

@@ -1,0 +1,207 @@
+// The report of `mattec quantize` as one HTML file that needs nothing beside it. It shows the
+// numbers of the JSON report, so both say the same.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "tools/html.h"
+#include "tools/png.h"
+#include "tools/progress.h"
+#include "tools/quantize_report.h"
+#include "tools/scale.h"
+
+namespace mattec::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char style[] =
+    "body{font:14px/1.4 sans-serif;margin:2em auto;max-width:1400px;padding:0 1em;color:#222}"
+    "table{border-collapse:collapse;margin:.5em 0}"
+    "th,td{padding:.15em .7em;text-align:right;border-bottom:1px solid #ddd}"
+    "th{background:#f4f4f4}"
+    "th:first-child,td:first-child,td.text,th.text{text-align:left}"
+    ".bar{background:linear-gradient(#f6c3b0,#f6c3b0) no-repeat}"
+    "img{display:block;max-width:320px}svg{margin-right:2em}";
+
+std::string number(const Json& value, int digits) {
+  return value.is_number() ? fmt::format("{:.{}f}", value.get<double>(), digits) : "-";
+}
+
+// One value, or the ends of a range.
+std::string range(const Json& ends) {
+  const std::string low = fmt::format("{:.4g}", ends[0].get<double>());
+  const std::string high = fmt::format("{:.4g}", ends[1].get<double>());
+  return low == high ? low : low + " \u2013 " + high;
+}
+
+std::string settings(const Json& report) {
+  std::string rows = row({cell("network"), cell(report["network"])}) +
+                     row({cell("from"), cell(report["model"])}) +
+                     row({cell("bits"), cell(report["bits"])});
+  for (const auto& [name, value] : report["settings"].items())
+    rows += row({cell(name), cell(value)});
+  rows +=
+      row({cell("time"), cell(duration_text(report["seconds"].get<double>()))}) +
+      row({cell("calibration frames"), cell(report["size"])}) +
+      row({cell("multiplications a frame"),
+           cell(number(report["multiplications"]["per_frame"].get<double>() / 1e9, 3) + " G")}) +
+      row({cell("of them 4 x 4 bit"),
+           cell(number(report["multiplications"]["share_4x4"].get<double>() * 100, 1) + " %")}) +
+      row({cell("weights"), cell(number(report["weight_bytes"].get<double>() / 1e6, 3) + " MB")});
+  return table(rows);
+}
+
+// How many convolutions and tensors have which bits.
+std::string bit_counts(const Json& layers) {
+  std::map<std::string, int> counts;
+  for (const Json& layer : layers) {
+    if (layer.contains("weight_bits"))
+      ++counts[fmt::format("convolutions with {}-bit weights", layer["weight_bits"].get<int>())];
+    ++counts[fmt::format("tensors stored in {} bits", layer["bits"].get<int>())];
+  }
+  std::string rows;
+  for (const auto& [what, count] : counts) rows += row({cell(what), cell(std::to_string(count))});
+  return table(rows);
+}
+
+std::string truth(const Json& clips, const std::string& bits) {
+  const char* const metrics[] = {"mad", "mse", "grad", "conn", "dtssd"};
+  std::string rows =
+      row({heading("clip"), heading("network"), heading("frames"), heading("MAD e-3"),
+           heading("MSE e-3"), heading("Grad"), heading("Conn"), heading("dtSSD e-2"),
+           heading("MAD over float"), heading("dtSSD over float")});
+  for (const Json& clip : clips)
+    for (const bool is_float : {true, false}) {
+      std::vector<std::string> cells = {cell(clip["name"]), cell(is_float ? "float" : bits),
+                                        cell(number(clip["frames"], 0))};
+      for (const char* metric : metrics)
+        cells.push_back(cell(number(clip[is_float ? "float" : "quantized"][metric], 3)));
+      for (const char* metric : {"mad", "dtssd"})
+        cells.push_back(cell(is_float ? "" : number(clip["ratio"][metric], 3)));
+      rows += row(cells);
+    }
+  return table(rows);
+}
+
+std::string clip_differences(const Json& clips) {
+  std::string rows = row({heading("calibration clip"), heading("mean |alpha - float alpha| e-3")});
+  for (const Json& clip : clips)
+    rows +=
+        row({cell(clip["name"]), cell(number(clip["alpha_difference"].get<double>() * 1e3, 3))});
+  return table(rows);
+}
+
+std::string picture(const Image& image, const std::string& what) {
+  constexpr int largest_width = 320;
+  Image small = image;
+  if (image.size.width > largest_width)
+    scale(image, {std::max(1, image.size.height * largest_width / image.size.width), largest_width},
+          small);
+  return fmt::format("<img alt=\"{}\" src=\"data:image/png;base64,{}\"/>", escaped(what),
+                     base64(png_of(small)));
+}
+
+std::string mattes(const Json& clips, const std::vector<quant::ClipMattes>& played) {
+  constexpr size_t most = 4;
+  std::string rows = row({heading("clip"), heading("frame"), heading("float"), heading("quantized"),
+                          heading("difference x 8")});
+  for (size_t i = 0; i < std::min(most, played.size()); ++i) {
+    const quant::ClipMattes& clip = played[i];
+    const ir::Size size = {clip.frame.height, clip.frame.width};
+    Image frame(size, 3), exact(size, 1), quantized(size, 1), difference(size, 1);
+    frame.pixels = clip.frame.rgb;
+    exact.pixels = clip.exact;
+    quantized.pixels = clip.quantized;
+    for (size_t p = 0; p < difference.pixels.size(); ++p)
+      difference.pixels[p] = static_cast<uint8_t>(
+          std::min(255, 8 * std::abs(int{clip.exact[p]} - int{clip.quantized[p]})));
+    rows += row({cell(clips[i]["name"]), "<td>" + picture(frame, "frame") + "</td>",
+                 "<td>" + picture(exact, "float matte") + "</td>",
+                 "<td>" + picture(quantized, "quantized matte") + "</td>",
+                 "<td>" + picture(difference, "difference") + "</td>"});
+  }
+  return table(rows);
+}
+
+std::string bits_of(const Json& layer) {
+  std::string text;
+  for (const Json& bits : layer.value("input_bits", Json::array()))
+    text += (text.empty() ? "" : "+") + std::to_string(bits.get<int>());
+  return text;
+}
+
+std::string layers(const Json& layers) {
+  const char* const errors[] = {"weights", "own", "accumulated"};
+  double largest[3] = {};
+  for (const Json& layer : layers)
+    for (int i = 0; i < 3; ++i)
+      largest[i] = std::max(largest[i], layer["error"][errors[i]].get<double>());
+  std::string rows =
+      row({heading("layer"), heading("operation"), heading("channels"), heading("weights, bits"),
+           heading("reads, bits"), heading("stores, bits"), heading("scale"), heading("zero point"),
+           heading("error: weights"), heading("own"), heading("accumulated")});
+  for (const Json& layer : layers) {
+    std::vector<std::string> cells = {
+        cell(layer["name"]),
+        cell(layer["kind"]),
+        cell(number(layer["channels"], 0)),
+        cell(layer.contains("weight_bits") ? number(layer["weight_bits"], 0) : ""),
+        cell(bits_of(layer)),
+        cell(number(layer["bits"], 0)),
+        cell(range(layer["scale"])),
+        cell(range(layer["zero_point"]))};
+    for (int i = 0; i < 3; ++i) {
+      const double error = layer["error"][errors[i]].get<double>();
+      cells.push_back(
+          bar(fmt::format("{:.2f} %", 100 * error), largest[i] > 0 ? error / largest[i] : 0));
+    }
+    rows += row(cells);
+  }
+  return table(rows);
+}
+
+std::string section(const std::string& title, const std::string& text, const std::string& body) {
+  const std::string paragraph = text.empty() ? "" : "<p>" + escaped(text) + "</p>\n";
+  return fmt::format("<h2>{}</h2>\n{}{}", escaped(title), paragraph, body);
+}
+
+}  // namespace
+
+std::string report_html(const QuantizeReport& report) {
+  const Json json = Json::parse(report_json(report));
+  const std::string title = json["output"].get<std::string>() + ": quantization report";
+  std::string body = fmt::format("<h1>{}</h1>\n", escaped(title)) + settings(json) +
+                     section("Bits", "", bit_counts(json["layers"]));
+  if (json.contains("truth"))
+    body += section("On clips whose exact mattes are known", "",
+                    truth(json["truth"], json["bits"].get<std::string>()));
+  body += section(
+      "Mattes",
+      "Of the last frame played of calibration clips, by the float network and by the "
+      "quantized one's float simulation.",
+      mattes(json["clips"], report.record.comparison.clips) + clip_differences(json["clips"]));
+  if (json.contains("training")) {
+    const Json& training = json["training"];
+    body += section("Training", fmt::format("Best step: {}.", training["best_step"].get<int>()),
+                    curve("loss", report.record.training.loss) +
+                        curve("validation error", report.record.training.validation));
+  }
+  body += section("Layers",
+                  "Errors are relative to the float network's tensor: of the layer's integer "
+                  "weights on float inputs; with the rounding of its output too (own); and of the "
+                  "whole quantized network up to here (accumulated). A layer that hurts has a "
+                  "large own error, and accumulated errors grow from there on. Scales and zero "
+                  "points are those of the stored output, from the least to the largest of its "
+                  "channels.",
+                  layers(json["layers"]));
+  return fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<title>{}</title>\n"
+      "<style>{}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
+      escaped(title), style, body);
+}
+
+}  // namespace mattec::tools

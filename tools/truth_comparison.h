@@ -1,0 +1,34 @@
+// A quantized network beside the float one it was made from, on clips whose exact mattes are known.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "quant/metrics.h"
+#include "tools/engine.h"
+#include "tools/truth.h"
+
+namespace mattec::tools {
+
+struct TruthComparison {
+  std::string clip;
+  quant::MattingScores with_float, quantized;
+
+  // Quantized over float; not finite where the float network makes no error.
+  double mad_ratio() const { return quantized.mad / with_float.mad; }
+  double dtssd_ratio() const { return quantized.dtssd / with_float.dtssd; }
+};
+
+// Plays every clip through both networks. Shows progress. Throws Error, Interrupted.
+std::vector<TruthComparison> compare_on_truth(const Model& with_float, const Model& quantized,
+                                              const std::vector<TruthClip>& clips);
+
+// A table for people: two lines per clip, the quantized one's (called `bits`) with its ratios to
+// the float one's; then the ratios' geometric means.
+void print_comparison(const std::vector<TruthComparison>& comparisons, const std::string& bits);
+
+// Of the clips' ratios, each a TruthComparison's.
+double geometric_mean(const std::vector<TruthComparison>& comparisons,
+                      double (TruthComparison::*ratio)() const);
+
+}  // namespace mattec::tools
