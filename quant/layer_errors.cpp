@@ -70,7 +70,7 @@ class Comparer {
     };
     quantized_.hooks.on_store = [this, round = quantized_.hooks.on_store](
                                     ir::TensorId id, const torch::Tensor& value) {
-      const torch::Tensor rounded = round(id, value);
+      torch::Tensor rounded = round(id, value);
       sums(id).accumulated += squares(rounded - values_[static_cast<size_t>(id)]);
       return rounded;
     };

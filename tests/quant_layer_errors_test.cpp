@@ -46,7 +46,7 @@ class LayerErrors : public ::testing::Test {
     const ir::TensorId wanted = testing::tensor_named(graph, name);
     executor.hooks.on_store = [&, round = executor.hooks.on_store](ir::TensorId id,
                                                                    const Tensor& value) {
-      const Tensor kept = round ? round(id, value) : value;
+      Tensor kept = round ? round(id, value) : value;
       if (id == wanted) found.push_back(kept);
       return kept;
     };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "ir/model_file.h"
@@ -143,6 +144,18 @@ TEST(QuantizeReport, JsonHasCurvesAndTruthWhereThereAreSome) {
   for (const char* part :
        {"<h2>Training</h2>", ">loss<", ">validation error<", ">1.500<", ">still<"})
     EXPECT_NE(page.find(part), std::string::npos) << part;
+}
+
+TEST(TruthComparison, AveragesRatiosGeometrically) {
+  std::vector<TruthComparison> clips(3);
+  const double mads[] = {2, 4, 0.5}, dtssds[] = {1, 1, 8};
+  for (size_t i = 0; i < 3; ++i) {
+    clips[i].with_float.mad = clips[i].with_float.dtssd = static_cast<double>(i + 1);
+    clips[i].quantized.mad = mads[i] * static_cast<double>(i + 1);
+    clips[i].quantized.dtssd = dtssds[i] * static_cast<double>(i + 1);
+  }
+  EXPECT_NEAR(geometric_mean(clips, &TruthComparison::mad_ratio), std::cbrt(4.0), 1e-12);
+  EXPECT_NEAR(geometric_mean(clips, &TruthComparison::dtssd_ratio), 2, 1e-12);
 }
 
 TEST(QuantizeReport, PageIsWholeWhateverTheNames) {
