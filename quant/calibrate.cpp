@@ -133,6 +133,11 @@ void quantize_weights(ir::Graph& graph, const Calibration& calibration, const Bi
 
 }  // namespace
 
+RangeMethod range_method(Method method) {
+  if (method == Method::gptq) return RangeMethod::channels;
+  return method == Method::mse ? RangeMethod::mse : RangeMethod::minmax;
+}
+
 Calibration observe(const ir::Graph& fused, const std::vector<Clip>& clips,
                     const CalibrationOptions& options, const Progress& progress) {
   check(fused, clips, options);
@@ -155,9 +160,7 @@ ir::Graph quantize(const ir::Graph& fused, const Calibration& calibration, const
   const torch::NoGradGuard no_gradients;
   check_policy(policy, fused);
   StoredGraph stored = with_copies(fused, policy);
-  assign_grids(stored, calibration.ranges,
-               options.method == Method::minmax ? RangeMethod::minmax : options.activation_range,
-               options.channel_scales);
+  assign_grids(stored, calibration.ranges, range_method(options.method), options.channel_scales);
   quantize_weights(stored.graph, calibration, policy, options, progress);
   stored.graph.stage = ir::Stage::quantized;
   ir::verify(stored.graph, "quantized " + fused.name);

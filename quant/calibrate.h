@@ -18,9 +18,10 @@ namespace mattec::quant {
 
 enum class Method {
   minmax,  // the textbook: full ranges, weights rounded to nearest
-  mse,     // 99.99 percentile ranges, least-squares weight scales, bias correction
-  gptq     // the same with second-order weight rounding: the best of the three
+  mse,     // least-squares ranges and weight scales, bias correction
+  gptq     // ranges of channels, second-order weight rounding, bias correction: the best of them
 };
+RangeMethod range_method(Method method);
 
 struct CalibrationOptions {
   Method method = Method::gptq;
@@ -28,14 +29,13 @@ struct CalibrationOptions {
   int jitter_copies = 2;  // colour-altered copies of each clip, played beside it
   // Frames used of each clip: all of the first `frames_per_clip` are played (states need them),
   // every `frame_step`-th is looked at.
-  int frames_per_clip = 17;
-  int frame_step = 4;
+  int frames_per_clip = 20;
+  int frame_step = 2;
   int positions_per_frame = 800;  // second moments: random positions, over clip and copies
   int samples_per_frame = 3000;   // ranges: random values, over clip and copies
   int pixels_per_frame = 48;      // ranges of channels: random pixels, over clip and copies
   double damping = 0.01;          // GPTQ
-  RangeMethod activation_range = RangeMethod::percentile;  // of 8-bit grids; minmax overrides
-  ChannelScales channel_scales;                            // of 4-bit grids
+  ChannelScales channel_scales;   // of 4-bit grids
 };
 
 // Told how far a long job is: fraction 0 .. 1 and what it is doing.

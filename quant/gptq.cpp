@@ -55,28 +55,18 @@ class Filter {
     return result;
   }
 
-  // Moves single integers to where the error is least given all others, a few times over.
+  // Moves integers to where the error is less: single ones, and pairs of small filters.
   void descend(Rounded& result) const {
-    const size_t count = weight_.size();
-    const double scale = result.scale;
-    for (int sweep = 0; sweep < 4; ++sweep) {
-      bool moved = false;
-      for (size_t j = 0; j < count; ++j) {
-        const double* row = covariance_ + j * count;
-        const double q = result.integer[j],
-                     better = nearest(q + result.slope[j] / (row[j] * scale));
-        if (better == q) continue;
-        const double step = (better - q) * scale;
-        result.integer[j] = better;
-        for (size_t i = 0; i < count; ++i) result.slope[i] -= step * row[i];
-        moved = true;
-      }
-      if (!moved) break;
-    }
-    measure(result, scale);
+    move_single(result);
+    if (is_small()) move_pairs(result);
+    measure(result, result.scale);
   }
 
-  // Error and slope after the scale was changed.
+  // Has so few inputs that a thorough search costs nothing. Depthwise filters, the stem and narrow
+  // 1x1s are among them, whose rounding harms the matte most.
+  bool is_small() const { return weight_.size() <= 128; }
+
+  // Error and slope after the scale or the weight was changed.
   void refit(Rounded& result) const { measure(result, result.scale); }
 
   // The scale of least error for the same integers.
@@ -98,6 +88,58 @@ class Filter {
   }
 
  private:
+  // Each integer in turn to the best one given all others, a few times over.
+  void move_single(Rounded& result) const {
+    const size_t count = weight_.size();
+    const double scale = result.scale;
+    for (int sweep = 0; sweep < 4; ++sweep) {
+      bool moved = false;
+      for (size_t j = 0; j < count; ++j) {
+        const double q = result.integer[j];
+        const double better = nearest(q + result.slope[j] / (covariance_[j * count + j] * scale));
+        if (better == q) continue;
+        move(result, j, better - q);
+        moved = true;
+      }
+      if (!moved) break;
+    }
+  }
+
+  // Two integers by one each, while that helps.
+  void move_pairs(Rounded& result) const {
+    const size_t count = weight_.size();
+    bool moved = true;
+    for (int sweep = 0; sweep < 8 && moved; ++sweep) {
+      moved = false;
+      for (size_t j = 0; j < count; ++j)
+        for (size_t i = j + 1; i < count; ++i) moved = move_pair(result, i, j) || moved;
+    }
+  }
+
+  bool move_pair(Rounded& result, size_t i, size_t j) const {
+    const size_t count = weight_.size();
+    for (const double a : {-1.0, 1.0})
+      for (const double b : {-1.0, 1.0}) {
+        const double lost = a * a * covariance_[i * count + i] +
+                            b * b * covariance_[j * count + j] +
+                            2 * a * b * covariance_[i * count + j];
+        const double won = 2 * (a * result.slope[i] + b * result.slope[j]);
+        if (result.scale * (won - result.scale * lost) <= 1e-9 * result.error) continue;
+        const double p = result.integer[i] + a, q = result.integer[j] + b;
+        if (p != nearest(p) || q != nearest(q)) continue;
+        move(result, i, a);
+        move(result, j, b);
+        return true;
+      }
+    return false;
+  }
+
+  void move(Rounded& result, size_t j, double by) const {
+    result.integer[j] += by;
+    const double* row = covariance_ + j * weight_.size();
+    for (size_t i = 0; i < weight_.size(); ++i) result.slope[i] -= by * result.scale * row[i];
+  }
+
   double nearest(double value) const {
     return std::clamp(std::nearbyint(value), double(options_.lowest), double(options_.highest));
   }
@@ -122,52 +164,118 @@ class Filter {
   const RoundingOptions& options_;
 };
 
+// Multiples of a filter's scale worth trying.
+std::vector<double> scale_factors(const Filter& filter) {
+  if (!filter.is_small()) return {0.8, 0.87, 0.93, 1, 1.07, 1.15};
+  std::vector<double> factors;
+  for (int i = 0; i < 28; ++i) factors.push_back(0.6 + 0.025 * i);
+  return factors;
+}
+
 Filter::Rounded best_rounding(const Filter& filter, double scale, double least, bool search) {
   Filter::Rounded best = filter.spread(scale);
-  if (search)
-    for (const double factor : {0.8, 0.87, 0.93, 1.07, 1.15}) {
-      const Filter::Rounded other = filter.spread(std::max(least, scale * factor));
-      if (other.error < best.error) best = other;
-    }
   filter.descend(best);
   if (!search) return best;
+  for (const double factor : scale_factors(filter)) {
+    Filter::Rounded other = filter.spread(std::max(least, scale * factor));
+    filter.descend(other);
+    if (other.error < best.error) best = std::move(other);
+  }
   for (int round = 0; round < 2; ++round) {
     Filter::Rounded other = best;
     other.scale = std::max(least, filter.fitted_scale(best));
     filter.refit(other);
     filter.descend(other);
     if (other.error >= best.error) break;
-    best = other;
+    best = std::move(other);
   }
   return best;
 }
 
+// Lets filters make up for each other: rounds each again as if its weights were those that undo, as
+// far as one filter can, what the rounding of all others does to what was differentiated.
+class JointRounding {
+ public:
+  JointRounding(const torch::Tensor& sensitivity, const std::vector<std::vector<double>>& weights,
+                const double* covariance, const double* compensation,
+                const RoundingOptions& options)
+      : weights_(weights), covariance_(covariance), compensation_(compensation), options_(options) {
+    // Off the diagonal a tenth less and on it a hundredth of the mean more: the moments are
+    // estimates, and a filter that the matte hardly sees must not be bent for the others.
+    const torch::Tensor diagonal = sensitivity.diagonal();
+    const torch::Tensor least = 0.01 * diagonal.mean() + 1e-30;
+    ratio_ = (0.9 * sensitivity / (diagonal + least).unsqueeze(1)).contiguous();
+  }
+
+  void improve(std::vector<Filter::Rounded>& rounded, size_t o, double least) const {
+    const Filter filter(target(rounded, o), covariance_, compensation_, options_);
+    Filter::Rounded& best = rounded[o];
+    const auto keep_better = [&](Filter::Rounded other) {
+      filter.descend(other);
+      if (other.error < best.error) best = std::move(other);
+    };
+    filter.refit(best);
+    keep_better(filter.spread(best.scale));
+    if (!options_.search_scale) return;
+    Filter::Rounded other = best;
+    other.scale = std::max(least, filter.fitted_scale(best));
+    filter.refit(other);
+    keep_better(std::move(other));
+  }
+
+ private:
+  std::vector<double> target(const std::vector<Filter::Rounded>& rounded, size_t o) const {
+    std::vector<double> target = weights_[o];
+    const double* ratio = ratio_.data_ptr<double>() + o * weights_.size();
+    for (size_t p = 0; p < weights_.size(); ++p) {
+      if (p == o) continue;
+      for (size_t j = 0; j < target.size(); ++j)
+        target[j] += ratio[p] * (weights_[p][j] - rounded[p].integer[j] * rounded[p].scale);
+    }
+    return target;
+  }
+
+  torch::Tensor ratio_;
+  const std::vector<std::vector<double>>& weights_;
+  const double *covariance_, *compensation_;
+  const RoundingOptions& options_;
+};
+
 }  // namespace
 
 RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor& covariance,
-                          const std::vector<double>& scale, const std::vector<double>& least_scale,
-                          const RoundingOptions& options) {
-  const auto outputs = static_cast<int64_t>(scale.size());
-  const int64_t inputs = covariance.size(0);
+                          const torch::Tensor& sensitivity, const std::vector<double>& scale,
+                          const std::vector<double>& least_scale, const RoundingOptions& options) {
+  const size_t outputs = scale.size();
+  const auto inputs = static_cast<size_t>(covariance.size(0));
   const torch::Tensor order = torch::argsort(covariance.diagonal(), 0, /*descending=*/true);
   const torch::Tensor ordered =
       damped(covariance.index_select(0, order).index_select(1, order), options.damping);
   const torch::Tensor upper = compensation(ordered);
   const double *c = ordered.data_ptr<double>(), *u = upper.data_ptr<double>();
   const int64_t* at = order.data_ptr<int64_t>();
-  RoundedWeights rounded{std::vector<int8_t>(weight.size()), scale};
-  at::parallel_for(0, outputs, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) {
-      std::vector<double> row(static_cast<size_t>(inputs));
-      for (int64_t j = 0; j < inputs; ++j) row[j] = weight[o * inputs + at[j]];
-      const Filter filter(std::move(row), c, u, options);
-      const Filter::Rounded best =
-          best_rounding(filter, scale[o], least_scale[o], options.search_scale);
-      for (int64_t j = 0; j < inputs; ++j)
-        rounded.integer[o * inputs + at[j]] = static_cast<int8_t>(best.integer[j]);
-      rounded.scale[o] = best.scale;
-    }
+  std::vector<std::vector<double>> rows(outputs, std::vector<double>(inputs));
+  for (size_t o = 0; o < outputs; ++o)
+    for (size_t j = 0; j < inputs; ++j)
+      rows[o][j] = weight[o * inputs + static_cast<size_t>(at[j])];
+  std::vector<Filter::Rounded> best(outputs);
+  at::parallel_for(0, static_cast<int64_t>(outputs), 1, [&](int64_t begin, int64_t end) {
+    for (auto o = static_cast<size_t>(begin); o < static_cast<size_t>(end); ++o)
+      best[o] = best_rounding(Filter(rows[o], c, u, options), scale[o], least_scale[o],
+                              options.search_scale);
   });
+  if (sensitivity.defined()) {
+    const JointRounding joint(sensitivity, rows, c, u, options);
+    for (int sweep = 0; sweep < 3; ++sweep)
+      for (size_t o = 0; o < outputs; ++o) joint.improve(best, o, least_scale[o]);
+  }
+  RoundedWeights rounded{std::vector<int8_t>(weight.size()), scale};
+  for (size_t o = 0; o < outputs; ++o) {
+    for (size_t j = 0; j < inputs; ++j)
+      rounded.integer[o * inputs + static_cast<size_t>(at[j])] =
+          static_cast<int8_t>(best[o].integer[j]);
+    rounded.scale[o] = best[o].scale;
+  }
   return rounded;
 }
 

@@ -20,6 +20,11 @@ struct RoundingOptions {
   bool search_scale = false;  // else `scale` is kept as it is
 };
 
+// What the outputs' changes do together. Undefined: each output's change counts on its own.
+// Else double [O][O], the second moments of gradients with respect to the outputs: the expected
+// squared change of what was differentiated is about tr(sensitivity D covariance D'), D the change
+// of the weights (a Kronecker factorization, as in K-FAC: Martens and Grosse, 2015).
+//
 // Rounds `weight` [O][K] (row major, O = scale.size()) to integers times a scale per output such
 // that the expected squared change of the output, under `covariance` (double [K][K]) of the
 // inputs, is small. Inputs are taken in the order of falling variance; the error of each rounding
@@ -27,7 +32,7 @@ struct RoundingOptions {
 // `search_scale` multiples of `scale` are tried and the best one is fitted, none below
 // `least_scale` [O].
 RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor& covariance,
-                          const std::vector<double>& scale, const std::vector<double>& least_scale,
-                          const RoundingOptions& options);
+                          const torch::Tensor& sensitivity, const std::vector<double>& scale,
+                          const std::vector<double>& least_scale, const RoundingOptions& options);
 
 }  // namespace mattec::quant

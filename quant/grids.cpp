@@ -98,12 +98,6 @@ Grid sliced(const Grid& grid, int first, int count) {
   return part;
 }
 
-float quantile(std::vector<float>& values, double fraction) {
-  const std::ptrdiff_t index = std::lround(fraction * static_cast<double>(values.size() - 1));
-  std::nth_element(values.begin(), values.begin() + index, values.end());
-  return values[static_cast<size_t>(index)];
-}
-
 void move_pad_to_grid(const Graph& graph, Op& op) {
   if (op.kind != OpKind::conv || op.conv.pad_value.empty()) return;
   size_t channel = 0;
@@ -198,10 +192,7 @@ Grid grid_from(const ObservedRange& seen, GridRule rule, RangeMethod method) {
     return affine_grid(seen.channel_lowest, seen.channel_highest, 8);
   if (method == RangeMethod::minmax || seen.samples.empty())
     return affine_grid(seen.lowest, seen.highest, 8);
-  if (method == RangeMethod::mse) return least_squares_grid(seen, 8);
-  std::vector<float> values = seen.samples;
-  const float low = quantile(values, 1e-4), high = quantile(values, 1 - 1e-4);
-  return affine_grid(low, high, 8);
+  return method == RangeMethod::mse ? least_squares_grid(seen, 8) : folded_channels_grid(seen);
 }
 
 void assign_grids(StoredGraph& stored, const std::vector<ObservedRange>& ranges, RangeMethod method,

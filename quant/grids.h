@@ -15,19 +15,18 @@ enum class GridRule {
   state,       // recurrent states and blends: s16, scale 2^-15
   inherited,   // upsample2, avg_pool2, slice: their input's grid
   per_tensor,  // from calibration
-  per_channel  // from calibration; only read by depthwise convolutions, whose weight scale per
-               // channel absorbs it at no cost
+  per_channel  // from calibration, per channel with every method: read by depthwise convolutions
 };
 // One rule per tensor. Throws Error if a recurrent state's output is not known to stay in -1 .. 1.
 std::vector<GridRule> grid_rules(const ir::Graph& fused);
 // The same with what an inherited grid is inherited from instead of `inherited`.
 std::vector<GridRule> resolved_grid_rules(const ir::Graph& fused);
 
-// How a calibrated range is found from what a tensor held.
+// How calibrated grids of 8 bits are made of what a tensor held.
 enum class RangeMethod {
-  minmax,      // all of it
-  percentile,  // all but 0.01 % at each end
-  mse          // least squared rounding error
+  minmax,   // one scale for all of it
+  mse,      // one scale, of least squared rounding error
+  channels  // folded_channels_grid
 };
 
 // What calibration saw of one tensor.
@@ -39,7 +38,7 @@ struct ObservedRange {
   std::vector<float> channel_samples;
 };
 
-// How per-channel scales of 4-bit inputs of dense convolutions are made from channel clips.
+// How per-channel scales of 4-bit tensors are made from channel clips.
 struct ChannelScales {
   // scale_c = w_c^exponent * s^(1 - exponent), never below w_c: w_c is the step of the clip that
   // rounds channel c best, s that of the tensor. 0 = one scale.
@@ -53,11 +52,14 @@ ir::Grid affine_grid(float low, float high, int bits);
 ir::Grid affine_grid(const std::vector<float>& low, const std::vector<float>& high, int bits);
 // The per-tensor grid of least squared error.
 ir::Grid least_squares_grid(const ObservedRange& seen, int bits);
-// 8 bits.
+// 8 bits. What depthwise convolutions read has one scale per channel with every method.
 ir::Grid grid_from(const ObservedRange& seen, GridRule rule, RangeMethod method);
 // 4 bits, one scale per channel, for inputs of depthwise convolutions: each channel's clip of least
 // squared error.
 ir::Grid clipped_channels_grid(const ObservedRange& seen);
+// 8 bits, one scale per channel: each channel's whole range, as far as it lies within all but
+// 0.01 % of the tensor's values at each end; a tenth wider, at least a sixth of the largest.
+ir::Grid folded_channels_grid(const ObservedRange& seen);
 // 4 bits, one scale per channel, for inputs of dense convolutions: ChannelScales, made for each
 // group of channels on its own; `groups` holds the first channel of each.
 ir::Grid folded_channels_grid(const ObservedRange& seen, const std::vector<int>& groups,

@@ -28,7 +28,7 @@ class Prober {
       : stored_(with_copies(fused, all_low(), Copies::one_per_site)),
         executor_(channels_last_executor(stored_.graph)),
         generator_(at::detail::createCPUGenerator(options.seed + 3)) {
-    assign_grids(stored_, calibration.ranges, options.activation_range, options.channel_scales);
+    assign_grids(stored_, calibration.ranges, range_method(options.method), options.channel_scales);
     const ir::Graph low = quantize(fused, calibration, all_low(), options);
     for (const ir::Op& op : low.ops) {
       if (op.kind != ir::OpKind::conv) continue;

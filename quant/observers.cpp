@@ -130,6 +130,13 @@ torch::Tensor MomentObserver::weight_of(const Pending& pending) {
   return squares + (even + 1e-20);
 }
 
+void MomentObserver::add_sensitivity(const torch::Tensor& gradient, Sums& sums) {
+  if (!gradient.defined()) return;
+  const torch::Tensor rows = gradient.permute({0, 2, 3, 1}).reshape({-1, gradient.size(1)});
+  const torch::Tensor moments = torch::mm(rows.t(), rows).to(torch::kDouble);
+  sums.sensitivity = sums.sensitivity.defined() ? sums.sensitivity + moments : moments;
+}
+
 void MomentObserver::add() {
   const torch::NoGradGuard no_gradients;
   for (const Pending& pending : pending_) {
@@ -146,6 +153,7 @@ void MomentObserver::add() {
       first = weighted.sum(0, /*keepdim=*/false, torch::kDouble);
     }
     Sums& sums = sums_[pending.convolution->name];
+    if (!pending.convolution->conv.depthwise) add_sensitivity(pending.sum.grad(), sums);
     if (!sums.second.defined()) {
       sums.second = torch::zeros_like(second, torch::kDouble);
       sums.first = torch::zeros_like(first, torch::kDouble);
@@ -161,7 +169,8 @@ Moments MomentObserver::moments(const ir::Op& convolution) const {
   const auto found = sums_.find(convolution.name);
   if (found == sums_.end())
     throw Error("calibration: convolution " + convolution.name + " was never computed");
-  return {found->second.second / found->second.weight, found->second.first / found->second.weight};
+  const Sums& sums = found->second;
+  return {sums.second / sums.weight, sums.first / sums.weight, sums.sensitivity};
 }
 
 }  // namespace mattec::quant

@@ -41,6 +41,9 @@ class RangeObserver {
 struct Moments {
   torch::Tensor second;  // double: mean of x x', [K][K], or [channels][k*k][k*k]
   torch::Tensor first;   // double: mean of x, [K], or [channels][k*k]
+  // double: sum of g g' over all positions, [O][O], of the gradients that the positions' weights
+  // come from; undefined for depthwise convolutions and where the matte sees none of the outputs
+  torch::Tensor sensitivity = {};
 };
 
 // Sums them up over random output positions, each weighted by how much the matte depends on it:
@@ -59,7 +62,7 @@ class MomentObserver {
 
  private:
   struct Sums {
-    torch::Tensor second, first;
+    torch::Tensor second, first, sensitivity;
     double weight = 0;
   };
   struct Pending {
@@ -70,6 +73,7 @@ class MomentObserver {
   };
   Pending columns(const ir::Op& convolution, const torch::Tensor& input);
   static torch::Tensor weight_of(const Pending& pending);  // [positions]
+  static void add_sensitivity(const torch::Tensor& gradient, Sums& sums);
   std::map<std::string, Sums> sums_;
   std::vector<Pending> pending_;
   at::Generator generator_;

@@ -155,15 +155,16 @@ void round_nearest(Attempt& attempt, size_t row, int lowest, int highest) {
                                        static_cast<double>(lowest), static_cast<double>(highest)));
 }
 
-void round_gptq(const Op& op, const torch::Tensor& covariance, const RoundingOptions& rounding,
-                const std::vector<double>& least, size_t row, Attempt& attempt) {
+void round_gptq(const Op& op, const Moments& moments, const torch::Tensor& covariance,
+                const RoundingOptions& rounding, const std::vector<double>& least, size_t row,
+                Attempt& attempt) {
   if (!op.conv.depthwise) {
     // The moments are of real inputs, the folded weights multiply inputs divided by the factor.
     const auto taps = static_cast<int64_t>(op.conv.kernel) * op.conv.kernel;
     const torch::Tensor factor =
         torch::tensor(attempt.factor, torch::kDouble).repeat_interleave(taps);
     RoundedWeights rounded = gptq_round(attempt.folded, covariance / torch::outer(factor, factor),
-                                        attempt.scale, least, rounding);
+                                        moments.sensitivity, attempt.scale, least, rounding);
     attempt.rounded = std::move(rounded.integer);
     attempt.scale = std::move(rounded.scale);
     return;
@@ -174,7 +175,7 @@ void round_gptq(const Op& op, const torch::Tensor& covariance, const RoundingOpt
                                     attempt.folded.begin() + static_cast<long>((o + 1) * row));
     const double square = attempt.factor[o] * attempt.factor[o];
     const RoundedWeights rounded = gptq_round(filter, covariance[static_cast<int64_t>(o)] / square,
-                                              {attempt.scale[o]}, {least[o]}, rounding);
+                                              {}, {attempt.scale[o]}, {least[o]}, rounding);
     attempt.rounded.insert(attempt.rounded.end(), rounded.integer.begin(), rounded.integer.end());
     attempt.scale[o] = rounded.scale[0];
   }
@@ -256,8 +257,9 @@ void quantize_convolution(const Graph& graph, Op& op, const Moments& moments,
           least[o]);
     }
     if (options.rounding == WeightRounding::gptq)
-      round_gptq(op, covariance, {lowest, highest, options.damping, options.least_squares_scale},
-                 least, index.row(), attempt);
+      round_gptq(op, moments, covariance,
+                 {lowest, highest, options.damping, options.least_squares_scale}, least,
+                 index.row(), attempt);
     else
       round_nearest(attempt, index.row(), lowest, highest);
     std::vector<double> bias(op.conv.bias.begin(), op.conv.bias.end());

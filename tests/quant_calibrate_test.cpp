@@ -102,17 +102,21 @@ TEST(Calibrate, IsDeterministicForASeed) {
   const ir::Graph fused = SmallMattingNetwork(1).graph;
   CalibrationOptions options = quick();
   const std::vector<Clip> clips = calibration_clips();
-  const std::string first = ir::dump(calibrated(fused, clips, options));
-  const ir::Graph again = calibrated(fused, clips, options),
-                  once = calibrated(fused, clips, options);
-  EXPECT_EQ(ir::dump(again), first);
-  for (size_t i = 0; i < again.ops.size(); ++i) {
-    EXPECT_EQ(again.ops[i].conv.quantized_weight, once.ops[i].conv.quantized_weight);
-    EXPECT_EQ(again.ops[i].conv.quantized_bias, once.ops[i].conv.quantized_bias);
-    EXPECT_EQ(again.ops[i].conv.accumulator_scale, once.ops[i].conv.accumulator_scale);
-  }
+  const ir::Graph first = calibrated(fused, clips, options),
+                  again = calibrated(fused, clips, options);
   options.seed = 7;
-  EXPECT_NE(ir::dump(calibrated(fused, clips, options)), first);
+  const ir::Graph other = calibrated(fused, clips, options);
+  bool differs = false;
+  for (size_t i = 0; i < first.tensors.size(); ++i)
+    EXPECT_EQ(*again.tensors[i].grid, *first.tensors[i].grid) << first.tensors[i].name;
+  for (size_t i = 0; i < first.ops.size(); ++i) {
+    const ir::Convolution &conv = first.ops[i].conv, &same = again.ops[i].conv;
+    EXPECT_EQ(same.quantized_weight, conv.quantized_weight);
+    EXPECT_EQ(same.quantized_bias, conv.quantized_bias);
+    EXPECT_EQ(same.accumulator_scale, conv.accumulator_scale);
+    differs = differs || other.ops[i].conv.accumulator_scale != conv.accumulator_scale;
+  }
+  EXPECT_TRUE(differs);
 }
 
 TEST(Calibrate, RunsEveryMethod) {

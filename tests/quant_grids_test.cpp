@@ -79,18 +79,38 @@ TEST(AffineGrid, CoversTheRangeAndZero) {
     }
 }
 
-TEST(GridFrom, ClipsRareValuesByPercentile) {
+// Channels 0 to 2 with values of up to 0.5, 1 and 0.01, the second with rare ones of 100, the third
+// with negative ones down to -0.9.
+TEST(GridFrom, GivesEachChannelItsRangeWithoutRareValues) {
   ObservedRange seen;
   for (int i = 0; i < 100000; ++i) seen.samples.push_back(static_cast<float>(i % 1000) / 1000);
   for (int i = 0; i < 5; ++i) seen.samples.push_back(100);
-  seen.lowest = 0;
+  for (int i = 0; i < 500; ++i) seen.samples.push_back(-0.9F);
+  seen.lowest = -0.9F;
   seen.highest = 100;
-  const auto top = [&](RangeMethod method) {
-    const ir::Grid grid = grid_from(seen, GridRule::per_tensor, method);
-    return grid.scale[0] * 255;
-  };
-  EXPECT_NEAR(top(RangeMethod::minmax), 100, 1e-3);
-  EXPECT_NEAR(top(RangeMethod::percentile), 0.999, 1e-3);
+  seen.channel_lowest = {0, 0.1F, -0.9F};
+  seen.channel_highest = {0.5F, 100, 0.01F};
+  EXPECT_NEAR(grid_from(seen, GridRule::per_tensor, RangeMethod::minmax).scale[0] * 255, 100.9,
+              1e-3);
+  const ir::Grid grid = grid_from(seen, GridRule::per_tensor, RangeMethod::channels);
+  const float ends[][2] = {{0, 0.55F}, {0, 0.999F}, {-0.9F, 0.011F}};
+  for (size_t c = 0; c < 3; ++c) {
+    EXPECT_NEAR(grid.scale[c] * 255, ends[c][1] - ends[c][0], 0.001) << c;
+    EXPECT_NEAR(-grid.scale[c] * static_cast<float>(grid.zero_point[c]), ends[c][0], 0.004) << c;
+  }
+}
+
+TEST(GridFrom, LeavesSmallChannelsRoom) {
+  ObservedRange seen;
+  for (int i = -1000; i < 1000; ++i) seen.samples.push_back(static_cast<float>(i) / 1000);
+  seen.channel_lowest = {0, 0, -1e-3F};
+  seen.channel_highest = {0.6F, 1e-3F, 0};
+  const ir::Grid grid = grid_from(seen, GridRule::per_tensor, RangeMethod::channels);
+  EXPECT_NEAR(grid.scale[0] * 255, 0.66, 1e-4);
+  EXPECT_NEAR(grid.scale[1] * 255, 0.11, 1e-4);
+  EXPECT_EQ(grid.zero_point[1], 0);
+  EXPECT_NEAR(grid.scale[2] * 255, 0.11, 1e-4);
+  EXPECT_NEAR(grid.zero_point[2], 128, 2);  // what it sees stays in the middle
 }
 
 TEST(GridFrom, LeastSquaresTradesClippingForSteps) {
@@ -256,7 +276,7 @@ TEST(AssignGrids, At4BitsSharesInheritedGridsAndFixesSymmetricOnes) {
   for (size_t i = 0; i < fused.tensors.size(); ++i)
     ranges.push_back(
         spread_channels(static_cast<uint32_t>(i), static_cast<size_t>(fused.tensors[i].channels)));
-  assign_grids(stored, ranges, RangeMethod::percentile, {});
+  assign_grids(stored, ranges, RangeMethod::channels, {});
   const auto grid = [&](const std::string& name) {
     return *stored.graph.tensor(tensor_named(stored.graph, name)).grid;
   };

@@ -23,7 +23,7 @@ class Directly {
            const CalibrationOptions& options)
       : stored_(with_copies(fused, low(), Copies::one_per_site)),
         rounded_(quantize(fused, calibration, low(), options)) {
-    assign_grids(stored_, calibration.ranges, options.activation_range, options.channel_scales);
+    assign_grids(stored_, calibration.ranges, range_method(options.method), options.channel_scales);
     for (size_t t = 0; t < clips[0].size(); ++t) {
       std::vector<torch::Tensor> batch;
       batch.reserve(clips.size());

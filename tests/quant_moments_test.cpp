@@ -27,7 +27,7 @@ double value_at(const torch::Tensor& input, const ir::Convolution& conv, int64_t
 }
 
 struct Sums {
-  torch::Tensor second, first;
+  torch::Tensor second, first, sensitivity;
   double weight = 0;
 };
 
@@ -42,6 +42,16 @@ void add_directly(const ir::Op& op, const torch::Tensor& input, const torch::Ten
   };
   const torch::Tensor n = draw(0), y = draw(2), x = draw(3);
   const torch::Tensor gradient = sum.grad();
+  if (gradient.defined() && !conv.depthwise) {
+    if (!sums.sensitivity.defined())
+      sums.sensitivity = torch::zeros({sum.size(1), sum.size(1)}, torch::kDouble);
+    for (int64_t b = 0; b < sum.size(0); ++b)
+      for (int64_t p = 0; p < sum.size(2); ++p)
+        for (int64_t q = 0; q < sum.size(3); ++q) {
+          const torch::Tensor g = gradient.select(0, b).select(1, p).select(1, q);
+          sums.sensitivity += torch::outer(g, g);
+        }
+  }
   const int64_t taps = int64_t{conv.kernel} * conv.kernel, channels = input.size(1);
   if (!sums.second.defined()) {
     const bool dw = conv.depthwise;
@@ -125,6 +135,12 @@ TEST(MomentObserver, EqualsTheDefinitionForEveryConvolution) {
     EXPECT_LT(largest_difference(moments.second, sums.second / sums.weight), 1e-5) << op.name;
     EXPECT_LT(largest_difference(moments.first, sums.first / sums.weight), 1e-5) << op.name;
     EXPECT_GT(moments.second.abs().max().item<double>(), 0.01) << op.name;
+    ASSERT_EQ(moments.sensitivity.defined(), sums.sensitivity.defined()) << op.name;
+    if (!sums.sensitivity.defined()) continue;
+    EXPECT_LT(largest_difference(moments.sensitivity, sums.sensitivity),
+              1e-5 * sums.sensitivity.abs().max().item<double>())
+        << op.name;
+    EXPECT_GT(sums.sensitivity.abs().max().item<double>(), 0) << op.name;
   }
 }
 
