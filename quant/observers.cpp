@@ -132,7 +132,11 @@ torch::Tensor MomentObserver::weight_of(const Pending& pending) {
 
 void MomentObserver::add_sensitivity(const torch::Tensor& gradient, Sums& sums) {
   if (!gradient.defined()) return;
-  const torch::Tensor rows = gradient.permute({0, 2, 3, 1}).reshape({-1, gradient.size(1)});
+  torch::Tensor rows = gradient.permute({0, 2, 3, 1}).reshape({-1, gradient.size(1)});
+  // All positions of the large layers took a quarter of the time of calibration.
+  const int64_t most = 8 * int64_t{positions_per_step_};
+  if (rows.size(0) > most)
+    rows = rows.index_select(0, random_indices(rows.size(0), most, generator_));
   const torch::Tensor moments = torch::mm(rows.t(), rows).to(torch::kDouble);
   sums.sensitivity = sums.sensitivity.defined() ? sums.sensitivity + moments : moments;
 }

@@ -41,8 +41,8 @@ class RangeObserver {
 struct Moments {
   torch::Tensor second;  // double: mean of x x', [K][K], or [channels][k*k][k*k]
   torch::Tensor first;   // double: mean of x, [K], or [channels][k*k]
-  // double: sum of g g' over all positions, [O][O], of the gradients that the positions' weights
-  // come from; undefined for depthwise convolutions and where the matte sees none of the outputs
+  // double: sum of g g', [O][O], of the gradients that the positions' weights come from, over eight
+  // times as many positions; undefined for depthwise convolutions and outputs that no matte sees
   torch::Tensor sensitivity = {};
 };
 
@@ -73,7 +73,7 @@ class MomentObserver {
   };
   Pending columns(const ir::Op& convolution, const torch::Tensor& input);
   static torch::Tensor weight_of(const Pending& pending);  // [positions]
-  static void add_sensitivity(const torch::Tensor& gradient, Sums& sums);
+  void add_sensitivity(const torch::Tensor& gradient, Sums& sums);
   std::map<std::string, Sums> sums_;
   std::vector<Pending> pending_;
   at::Generator generator_;
