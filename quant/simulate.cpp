@@ -2,13 +2,10 @@
 
 #include <vector>
 
+#include "quant/rounding.h"
 #include "quant/weights.h"
 
 namespace mattec::quant {
-namespace {
-
-torch::Tensor per_channel(const torch::Tensor& values) { return values.reshape({1, -1, 1, 1}); }
-
 Parameters real_parameters(const ir::Graph& quantized) {
   Parameters parameters;
   for (const ir::Op& op : quantized.ops) {
@@ -24,46 +21,19 @@ Parameters real_parameters(const ir::Graph& quantized) {
   return parameters;
 }
 
-// How the integer engine rounds a stored tensor (docs/numerics.md).
-enum class Step { none, nearest_even, half_up, down };
-
-Step step_of(const ir::Op& op) {
-  if (op.kind == ir::OpKind::slice) return Step::none;  // a view
-  if (op.kind == ir::OpKind::avg_pool2 || op.kind == ir::OpKind::upsample2) return Step::half_up;
-  return op.rounding == ir::Rounding::down ? Step::down : Step::nearest_even;
-}
-
-// [N][C][H][W] rounded to the grid and clamped to its ends, as real values.
-torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid, Step step) {
-  const torch::Tensor scale = per_channel(torch::tensor(grid.scale));
-  const torch::Tensor zero = per_channel(torch::tensor(grid.zero_point).to(torch::kFloat));
-  torch::Tensor q = value / scale;
-  // Ties and exact grid values must not fall to the step below by float error.
-  const double tie = 1e-4;
-  if (step == Step::down)
-    q = torch::floor(q + tie);
-  else if (step == Step::half_up)
-    q = torch::floor(q + (0.5 + tie));
-  else
-    q = torch::round(q);
-  q = torch::clamp(q + zero, grid.lowest(), grid.highest());
-  return (q - zero) * scale;
-}
-
-}  // namespace
-
 torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid) {
-  return round_to_grid(value, grid, Step::nearest_even);
+  const torch::NoGradGuard no_gradients;
+  return round_through(value, grid, GridRounding::nearest_even);
 }
 
 Executor simulator(const ir::Graph& quantized) {
   Executor executor(quantized, real_parameters(quantized));
-  std::vector<Step> steps(quantized.tensors.size(), Step::nearest_even);
-  for (const ir::Op& op : quantized.ops) steps[static_cast<size_t>(op.output)] = step_of(op);
-  executor.hooks.on_store = [&quantized, steps](ir::TensorId id, const torch::Tensor& value) {
+  std::vector<GridRounding> rounding(quantized.tensors.size(), GridRounding::nearest_even);
+  for (const ir::Op& op : quantized.ops)
+    rounding[static_cast<size_t>(op.output)] = grid_rounding(op);
+  executor.hooks.on_store = [&quantized, rounding](ir::TensorId id, const torch::Tensor& value) {
     const auto index = static_cast<size_t>(id);
-    if (steps[index] == Step::none) return value;
-    return round_to_grid(value, *quantized.tensors[index].grid, steps[index]);
+    return round_through(value, *quantized.tensors[index].grid, rounding[index]);
   };
   return executor;
 }

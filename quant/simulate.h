@@ -12,6 +12,9 @@ namespace mattec::quant {
 // `quantized` must outlive it.
 Executor simulator(const ir::Graph& quantized);
 
+// The real values of the integer weights and biases.
+Parameters real_parameters(const ir::Graph& quantized);
+
 // [N][C][H][W] rounded to the nearest grid value and clamped to the grid's ends, as real values.
 torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid);
 
