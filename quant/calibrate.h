@@ -29,7 +29,7 @@ struct CalibrationOptions {
   int jitter_copies = 2;  // colour-altered copies of each clip, played beside it
   // Frames used of each clip: all of the first `frames_per_clip` are played (states need them),
   // every `frame_step`-th is looked at.
-  int frames_per_clip = 20;
+  int frames_per_clip = 16;
   int frame_step = 2;
   int positions_per_frame = 800;  // second moments: random positions, over clip and copies
   int samples_per_frame = 3000;   // ranges: random values, over clip and copies

@@ -58,8 +58,13 @@ Tensor convolve(const Op& op, Tensor x, const Parameters::Entry& parameters) {
     padding = 0;
   }
   const int64_t groups = op.conv.depthwise ? x.size(1) : 1;
-  return torch::conv2d(x, parameters.weight, parameters.bias, op.conv.stride, padding,
-                       op.conv.dilation, groups);
+  if (!parameters.gain.defined())
+    return torch::conv2d(x, parameters.weight, parameters.bias, op.conv.stride, padding,
+                         op.conv.dilation, groups);
+  const Tensor products =
+      torch::conv2d(x, parameters.weight, {}, op.conv.stride, padding, op.conv.dilation, groups);
+  return torch::addcmul(parameters.bias.reshape({1, -1, 1, 1}), products,
+                        parameters.gain.reshape({1, -1, 1, 1}));
 }
 
 // Bilinear with half-pixel centres, without antialiasing.

@@ -17,8 +17,9 @@ namespace mattec::quant {
 // trainers and quantizers replace entries.
 struct Parameters {
   struct Entry {
-    torch::Tensor weight;  // [O][I][k][k]
-    torch::Tensor bias;    // [O]
+    torch::Tensor weight;     // [O][I][k][k]
+    torch::Tensor bias;       // [O]
+    torch::Tensor gain = {};  // [O]: of the products, not of the bias; undefined = 1
   };
   std::map<std::string, Entry> of;
 };

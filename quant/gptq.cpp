@@ -168,6 +168,7 @@ class Filter {
 std::vector<double> scale_factors(const Filter& filter) {
   if (!filter.is_small()) return {0.8, 0.87, 0.93, 1, 1.07, 1.15};
   std::vector<double> factors;
+  factors.reserve(28);
   for (int i = 0; i < 28; ++i) factors.push_back(0.6 + 0.025 * i);
   return factors;
 }

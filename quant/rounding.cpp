@@ -38,6 +38,24 @@ Channels channels_of(const ir::Grid& grid, int64_t count, float factor) {
   return channels;
 }
 
+torch::Tensor saved(const Channels& channels) {
+  return torch::stack({torch::tensor(channels.scale), torch::tensor(channels.lowest),
+                       torch::tensor(channels.highest)});
+}
+
+Channels restored(const torch::Tensor& saved) {
+  Channels channels;
+  const auto row = [&saved](int64_t i) {
+    const float* from = saved.data_ptr<float>() + i * saved.size(1);
+    return std::vector<float>(from, from + saved.size(1));
+  };
+  channels.scale = row(0);
+  channels.lowest = row(1);
+  channels.highest = row(2);
+  for (const float scale : channels.scale) channels.inverse.push_back(1 / scale);
+  return channels;
+}
+
 // Calls work(first pixel, last pixel) in threads; tensors are [pixel][channel] in memory.
 template <typename Work>
 void for_pixels(int64_t pixels, int64_t channels, const Work& work) {
@@ -53,12 +71,11 @@ class RoundThrough : public torch::autograd::Function<RoundThrough> {
   static Tensor forward(AutogradContext* context, const Tensor& value, const Tensor& factor,
                         const ir::Grid& grid, GridRounding rounding) {
     const Tensor x = channels_last(value);
-    context->save_for_backward({x, factor});
-    context->saved_data["grid"] = reinterpret_cast<int64_t>(&grid);
-    context->saved_data["rounding"] = static_cast<int64_t>(rounding);
-    Tensor result = torch::empty_like(x);
     const int64_t count = x.size(1);
     const Channels channels = channels_of(grid, count, factor.item<float>());
+    context->save_for_backward({x, factor, saved(channels)});
+    context->saved_data["rounding"] = static_cast<int64_t>(rounding);
+    Tensor result = torch::empty_like(x);
     const float* from = x.data_ptr<float>();
     float* to = result.data_ptr<float>();
     for_pixels(x.numel() / count, count, [&](int64_t begin, int64_t end) {
@@ -76,13 +93,11 @@ class RoundThrough : public torch::autograd::Function<RoundThrough> {
                                                  const torch::autograd::variable_list& gradients) {
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &factor = saved[1];
-    const auto& grid = *reinterpret_cast<const ir::Grid*>(context->saved_data["grid"].toInt());
     const auto rounding = static_cast<GridRounding>(context->saved_data["rounding"].toInt());
     const Tensor above = channels_last(gradients[0]);
     Tensor below = torch::empty_like(x), of_factor;
     const int64_t count = x.size(1), pixels = x.numel() / count;
-    const auto by = factor.item<float>();
-    const Channels channels = channels_of(grid, count, by);
+    const Channels channels = restored(saved[2]);
     const float *from = x.data_ptr<float>(), *g = above.data_ptr<float>();
     float* to = below.data_ptr<float>();
     std::vector<double> sums(static_cast<size_t>(pixels), 0);
@@ -103,7 +118,7 @@ class RoundThrough : public torch::autograd::Function<RoundThrough> {
     if (context->needs_input_grad(1)) {
       double sum = 0;  // in one order, whatever the threads: training is deterministic
       for (const double part : sums) sum += part;
-      of_factor = torch::full_like(factor, sum / by);
+      of_factor = torch::full_like(factor, sum / factor.item<double>());
     }
     return {below, of_factor, Tensor(), Tensor()};
   }

@@ -15,7 +15,7 @@ GridRounding grid_rounding(const ir::Op& op);
 // [N][C][H][W] rounded to the grid and clamped to its ends, as real values. With `factor` (one
 // positive value; undefined = 1) the grid's scales are multiplied by it. Gradients: of the value
 // inside the grid's range 1, outside 0; of the factor as in LSQ (Esser et al., 2020): what the
-// result moves by if the integers stay. `grid` must outlive the backward pass.
+// result moves by if the integers stay.
 torch::Tensor round_through(const torch::Tensor& value, const ir::Grid& grid, GridRounding rounding,
                             const torch::Tensor& factor = {});
 

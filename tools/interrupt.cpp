@@ -24,4 +24,9 @@ void stop_if_interrupted() {
   if (received_signal != 0) throw Interrupted{received_signal};
 }
 
+void forget_interrupt() {
+  received_signal = 0;
+  install_signal_handlers();
+}
+
 }  // namespace mattec::tools

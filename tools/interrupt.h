@@ -15,4 +15,7 @@ void install_signal_handlers();
 // Throws Interrupted after a signal. Called once a frame, tensor or kernel.
 void stop_if_interrupted();
 
+// After Interrupted was caught where the work goes on: the next signal is the first again.
+void forget_interrupt();
+
 }  // namespace mattec::tools

@@ -12,7 +12,6 @@
 #include "ir/error.h"
 #include "ir/model_file.h"
 #include "quant/calibrate.h"
-#include "quant/measure_policy.h"
 #include "quant/policy.h"
 #include "tools/calibration_clips.h"
 #include "tools/engine.h"
@@ -28,16 +27,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of each calibration clip, for the report: enough for errors to come back through the states.
-constexpr int reported_frames = 3;
-
 struct QuantizeArguments {
   std::string model, output;
   std::vector<std::string> calibration, truth;
-  std::string bits = "w8a8", policy, method = "gptq", gac = "off", ofa = "off";
+  std::string bits = "w8a8", policy, method = "gptq";
+  std::string gac, ofa;  // empty: as the method has it
   std::optional<ir::Size> size, truth_size;
   TruthOptions truth_options;
-  double budget_minutes = 0;
+  double budget_minutes = 10;
   uint64_t seed = 0;
 };
 
@@ -49,15 +46,15 @@ quant::Method method_named(const std::string& name) {
 
 // What the contract of the command line names but this version does not do is an error, never
 // silently something else.
-void require_available(const QuantizeArguments& arguments) {
-  const auto refuse = [](const std::string& option, const std::string& instead) {
-    throw Error(
-        fmt::format("{}: this version of mattec does not have it; use {}", option, instead));
-  };
-  if (arguments.method != "minmax" && arguments.method != "mse" && arguments.method != "gptq")
-    refuse("--method " + arguments.method, "gptq, mse or minmax");
-  if (arguments.gac != "off") refuse("--gac on", "--gac off");
-  if (arguments.ofa != "off") refuse("--ofa on", "--ofa off");
+void require_available(const std::string& method) {
+  if (method == "brecq" || method == "qdrop")
+    throw Error(fmt::format(
+        "--method {}: this version of mattec does not have it; use ptq4vm, gptq, mse or minmax",
+        method));
+}
+
+bool is_on(const std::string& choice, const std::string& method) {
+  return choice.empty() ? method == "ptq4vm" : choice == "on";
 }
 
 // Before minutes of work, not after.
@@ -84,8 +81,8 @@ QuantizeReport report_for(const QuantizeArguments& arguments, const std::string&
   report.output = arguments.output;
   report.bits = policy;
   report.settings = {{"method", arguments.method},
-                     {"gac", arguments.gac},
-                     {"ofa", arguments.ofa},
+                     {"gac", is_on(arguments.gac, arguments.method) ? "on" : "off"},
+                     {"ofa", is_on(arguments.ofa, arguments.method) ? "on" : "off"},
                      {"seed", std::to_string(arguments.seed)}};
   report.size = arguments.size.value_or(ir::Size{288, 512});
   return report;
@@ -104,7 +101,7 @@ void print_summary(const QuantizeReport& report, const std::string& method) {
 
 void quantize(const QuantizeArguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
-  require_available(arguments);
+  require_available(arguments.method);
   require_writable(arguments.output);
   if (!arguments.policy.empty()) require_policy(arguments.policy);
   const ir::Graph imported = frontend::read_network(arguments.model);
@@ -113,6 +110,9 @@ void quantize(const QuantizeArguments& arguments) {
   options.policy = arguments.policy.empty() ? arguments.bits : arguments.policy;
   options.calibration.method = method_named(arguments.method);
   options.calibration.seed = arguments.seed;
+  options.gac = is_on(arguments.gac, arguments.method);
+  options.ofa = is_on(arguments.ofa, arguments.method);
+  options.budget_minutes = arguments.budget_minutes;
   QuantizeReport report = report_for(arguments, options.policy);
   report.clips = find_clips(arguments.calibration);
   report.quantized = quantize_network(imported, report.clips, report.size, options, &report.record);
@@ -131,61 +131,6 @@ void quantize(const QuantizeArguments& arguments) {
 }
 
 }  // namespace
-
-void require_policy(const std::string& policy) {
-  const char* const names[] = {"w8a8", "w4a8", "w4a4", "w4a4-96"};
-  if (std::find(std::begin(names), std::end(names), policy) != std::end(names)) return;
-  if (fs::path(policy).extension() != ".json")
-    throw Error(
-        fmt::format("--policy {}: neither w8a8, w4a8, w4a4, w4a4-96 nor a .json file", policy));
-  quant::read_policy(policy);
-}
-
-ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::string>& clips,
-                           ir::Size size, const QuantizeOptions& options, QuantizeRecord* record) {
-  const ir::Graph fused = frontend::fuse(ir::extract(imported, ir::Variant::direct));
-  std::vector<quant::Clip> frames;
-  {
-    Progress progress("reading clips", static_cast<int64_t>(clips.size()));
-    for (const std::string& clip : clips) {
-      frames.push_back(load_calibration_clip(clip, size, options.calibration.frames_per_clip));
-      progress.count(static_cast<int64_t>(frames.size()), "clips");
-    }
-  }
-  Progress progress("quantize", std::nullopt);
-  const auto part = [&progress](double from, double to) {
-    return [&progress, from, to](double fraction, const std::string& what) {
-      progress.reach(from + (to - from) * fraction, what);
-    };
-  };
-  const quant::Calibration calibration =
-      quant::observe(fused, frames, options.calibration, part(0, 0.75));
-  const auto policy = [&]() -> quant::BitPolicy {
-    if (options.policy == "w8a8") return {};
-    quant::BitPolicy low;
-    low.weights = 4;
-    if (options.policy == "w4a8") return low;
-    low.activations = 4;
-    if (options.policy != "w4a4" && options.policy != "w4a4-96")
-      return quant::read_policy(options.policy);
-    // The textbook method knows no measuring: 4 bits everywhere.
-    if (options.calibration.method == quant::Method::minmax) return low;
-    quant::PolicyBudget budget;
-    if (options.policy == "w4a4-96") budget.low_bit_share = 0.96;
-    return quant::best_policy(
-        fused,
-        quant::measure_sites(fused, frames, calibration, options.calibration, part(0.75, 0.85)),
-        budget, size);
-  }();
-  ir::Graph quantized =
-      quant::quantize(fused, calibration, policy, options.calibration, part(0.85, 0.95));
-  if (record != nullptr) {
-    record->policy = policy;
-    record->comparison =
-        quant::compare_layers(fused, quantized, frames, reported_frames, part(0.95, 1));
-  }
-  return quantized;
-}
 
 void add_quantize(CLI::App& mattec) {
   CLI::App* verb = mattec.add_subcommand("quantize", "Turn a float network into an integer one");
@@ -215,17 +160,21 @@ void add_quantize(CLI::App& mattec) {
   verb->add_option("--method", arguments->method, "How ranges and roundings are found")
       ->check(CLI::IsMember({"minmax", "mse", "gptq", "brecq", "qdrop", "ptq4vm"}))
       ->capture_default_str();
-  verb->add_option("--gac", arguments->gac, "Global affine calibration")
-      ->check(CLI::IsMember({"on", "off"}))
-      ->capture_default_str();
-  verb->add_option("--ofa", arguments->ofa, "Optical-flow assistance")
-      ->check(CLI::IsMember({"on", "off"}))
-      ->capture_default_str();
+  verb->add_option("--gac", arguments->gac,
+                   "Train gains, shifts and scales of activations against the float network's "
+                   "mattes (default: on for ptq4vm alone)")
+      ->check(CLI::IsMember({"on", "off"}));
+  verb->add_option("--ofa", arguments->ofa,
+                   "Train against changes of the matte that the motion does not explain (default: "
+                   "as --gac's; without --gac scales alone are trained)")
+      ->check(CLI::IsMember({"on", "off"}));
   add_size_option(*verb, "--size", arguments->size,
                   "Size of the calibration frames (default 512x288); the result serves any size");
   verb->add_option("--budget-minutes", arguments->budget_minutes,
-                   "Time for methods that train (none of minmax, mse, gptq does)")
-      ->check(CLI::PositiveNumber);
+                   "Of the whole command, where something is trained. Ctrl-C ends training early, "
+                   "too: the best so far is written")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   verb->add_option("--seed", arguments->seed, "Of everything random")->capture_default_str();
   verb->add_option(
           "-o,--output", arguments->output,

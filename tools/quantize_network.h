@@ -18,6 +18,8 @@ namespace mattec::tools {
 struct QuantizeOptions {
   std::string policy = "w8a8";
   quant::CalibrationOptions calibration;
+  bool gac = false, ofa = false;  // either: training after rounding
+  double budget_minutes = 10;     // for all of it, where something is trained
 };
 
 // Of a method that trains: (step, value); empty for those that do not.
@@ -38,7 +40,7 @@ void require_policy(const std::string& policy);
 
 // The direct variant of an imported network as an integer graph, calibrated on `clips` (see
 // find_clips) at `size`. Fills `record` unless null, which takes a few frames of each clip more.
-// Shows progress. Throws Error, Interrupted.
+// Shows progress. An interrupt during training ends the training only. Throws Error, Interrupted.
 ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::string>& clips,
                            ir::Size size, const QuantizeOptions& options,
                            QuantizeRecord* record = nullptr);

@@ -1,0 +1,273 @@
+#include "quant/train.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "ir/error.h"
+#include "quant/flow.h"
+#include "quant/jitter.h"
+#include "quant/play.h"
+#include "quant/trainable.h"
+
+namespace mattec::quant {
+namespace {
+
+using torch::Tensor;
+
+// Some frames in a row, altered alike.
+struct Window {
+  std::vector<Frame> frames;
+  int warm_up = 0;
+};
+
+class Windows {
+ public:
+  Windows(const std::vector<Clip>& clips, const TrainingOptions& options)
+      : clips_(clips), options_(options), engine_(options.seed) {}
+
+  Window next() {
+    if (order_.empty()) {
+      for (size_t i = 0; i < clips_.size(); ++i)
+        if (!is_validation_clip(i)) order_.push_back(i);
+      for (size_t i = order_.size() - 1; i > 0; --i) std::swap(order_[i], order_[below(i + 1)]);
+    }
+    const Clip& clip = clips_[order_.back()];
+    order_.pop_back();
+    Window window;
+    // Every second window starts as a clip does, with empty states.
+    window.warm_up = below(2) == 0 ? 0 : 1 + static_cast<int>(below(options_.warm_up));
+    const size_t count = window.warm_up + options_.window;
+    const size_t first = below(clip.size() - count + 1);
+    const ColourJitter jitter(engine_());
+    const bool altered = below(3) != 0;
+    for (size_t t = first; t < first + count; ++t)
+      window.frames.push_back(altered ? jitter(clip[t]) : clip[t]);
+    return window;
+  }
+
+ private:
+  size_t below(size_t bound) { return engine_() % bound; }
+  const std::vector<Clip>& clips_;
+  const TrainingOptions& options_;
+  std::mt19937_64 engine_;
+  std::vector<size_t> order_;
+};
+
+// Layers whose outputs should stay close to the teacher's: those that end a block of the encoder
+// (projections), decoder convolutions and recurrent candidates, of more than one pixel.
+std::vector<ir::TensorId> watched_layers(const ir::Graph& fused) {
+  std::vector<ir::TensorId> watched;
+  for (const ir::Op& op : fused.ops) {
+    if (op.kind != ir::OpKind::conv || op.conv.depthwise) continue;
+    const bool is_linear =
+        op.activation == ir::Activation::none || op.activation == ir::Activation::tanh;
+    const bool is_dense = op.conv.kernel > 1 && op.activation == ir::Activation::relu;
+    if (is_linear || is_dense) watched.push_back(op.output);
+  }
+  return watched;
+}
+
+class Teacher {
+ public:
+  explicit Teacher(const ir::Graph& fused)
+      : alpha_(alpha_output(fused)), executor_(channels_last_executor(fused)) {
+    for (const ir::TensorId id : watched_layers(fused)) layers_[id] = Tensor();
+    executor_.hooks.on_store = [this](ir::TensorId id, const Tensor& value) {
+      const auto found = layers_.find(id);
+      if (found != layers_.end()) found->second = value;
+      return value;
+    };
+  }
+  Tensor alpha(const Tensor& frame, std::vector<Tensor>& states) {
+    const torch::NoGradGuard no_gradients;
+    return executor_.step(frame, states)[alpha_];
+  }
+  // Of the last frame.
+  const std::map<ir::TensorId, Tensor>& layers() const { return layers_; }
+
+ private:
+  size_t alpha_;
+  Executor executor_;
+  std::map<ir::TensorId, Tensor> layers_;
+};
+
+class Trainer {
+ public:
+  Trainer(const ir::Graph& fused, const ir::Graph& quantized, const std::vector<Clip>& clips,
+          const TrainingOptions& options)
+      : options_(options),
+        teacher_(fused),
+        student_(quantized),
+        alpha_(alpha_output(fused)),
+        windows_(clips, options) {
+    if (options.affine) parameters_ = student_.affine();
+    parameters_.insert(parameters_.end(), student_.scales().begin(), student_.scales().end());
+    for (const Tensor& parameter : parameters_) average_.push_back(parameter.detach().clone());
+    student_.on_output = [this](ir::TensorId id, const Tensor& value) { add_layer(id, value); };
+    for (size_t i = 0; i < clips.size(); ++i)
+      if (is_validation_clip(i)) teach_validation(clips[i]);
+  }
+
+  double train_on_next_window(torch::optim::Optimizer& optimizer) {
+    optimizer.zero_grad();
+    Tensor loss = loss_of(windows_.next());
+    loss.backward();
+    torch::nn::utils::clip_grad_norm_(parameters_, options_.gradient_norm);
+    optimizer.step();
+    const torch::NoGradGuard no_gradients;
+    for (size_t i = 0; i < parameters_.size(); ++i)
+      average_[i].lerp_(parameters_[i].detach(), options_.average);
+    return loss.item<double>();
+  }
+
+  // Of the averaged parameters.
+  double validation_error() {
+    const torch::NoGradGuard no_gradients;
+    swap_in_average();
+    double sum = 0;
+    for (const Validation& clip : validation_) {
+      std::vector<Tensor> states;
+      double error = 0;
+      for (size_t t = 0; t < clip.taught.size(); ++t) {
+        const Tensor alpha = student_.step(network_input(clip.frames[t], {}), states)[alpha_];
+        error += (alpha - clip.taught[t]).abs().mean().item<double>();
+      }
+      sum += std::log(error / static_cast<double>(clip.taught.size()) + 1e-9);
+    }
+    swap_in_average();
+    return std::exp(sum / static_cast<double>(validation_.size()));
+  }
+
+  void keep() {
+    const torch::NoGradGuard no_gradients;
+    kept_.clear();
+    for (const Tensor& average : average_) kept_.push_back(average.clone());
+  }
+
+  ir::Graph kept() {
+    const torch::NoGradGuard no_gradients;
+    for (size_t i = 0; i < parameters_.size(); ++i) parameters_[i].copy_(kept_[i]);
+    return student_.folded();
+  }
+
+  const std::vector<Tensor>& parameters() const { return parameters_; }
+
+ private:
+  void swap_in_average() {
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      const Tensor parameter = parameters_[i].detach().clone();
+      parameters_[i].copy_(average_[i]);
+      average_[i] = parameter;
+    }
+  }
+
+  struct Validation {
+    const Clip& frames;
+    std::vector<Tensor> taught;  // the teacher's mattes
+  };
+
+  void teach_validation(const Clip& clip) {
+    Validation validation{clip, {}};
+    std::vector<Tensor> states;
+    for (size_t t = 0; t < clip.size() && t < static_cast<size_t>(options_.validation_frames); ++t)
+      validation.taught.push_back(teacher_.alpha(network_input(clip[t], {}), states));
+    validation_.push_back(std::move(validation));
+  }
+
+  void add_layer(ir::TensorId id, const Tensor& value) {
+    const auto layer = teacher_.layers().find(id);
+    if (!torch::GradMode::is_enabled() || layer == teacher_.layers().end()) return;
+    const Tensor error = torch::mse_loss(value, layer->second) / (layer->second.var() + 1e-8);
+    layer_error_ = layer_error_.defined() ? layer_error_ + error : error;
+  }
+
+  Tensor loss_of(const Window& window) {
+    std::vector<Tensor> teacher_states, states;
+    Tensor loss = torch::zeros({}), before, taught_before;
+    for (size_t t = 0; t < window.frames.size(); ++t) {
+      const Tensor frame = network_input(window.frames[t], {});
+      const Tensor taught = teacher_.alpha(frame, teacher_states);
+      if (static_cast<int>(t) < window.warm_up) {
+        const torch::NoGradGuard no_gradients;
+        student_.step(frame, states);
+        continue;
+      }
+      layer_error_ = Tensor();
+      const Tensor alpha = student_.step(frame, states)[alpha_];
+      loss = loss + torch::l1_loss(alpha, taught) +
+             options_.layer_weight / static_cast<double>(teacher_.layers().size()) * layer_error_;
+      if (options_.flow && before.defined()) {
+        const Flow flow = flow_to_previous(window.frames[t - 1], window.frames[t]);
+        const Tensor change = alpha - warp(before, flow),
+                     wanted = taught - warp(taught_before, flow);
+        loss = loss + options_.flow_weight * ((change - wanted).abs() * flow.seen).mean();
+      }
+      before = alpha;
+      taught_before = taught;
+    }
+    return loss / options_.window;
+  }
+
+  const TrainingOptions& options_;
+  Teacher teacher_;
+  TrainableNetwork student_;
+  size_t alpha_;
+  Windows windows_;
+  std::vector<Tensor> parameters_, average_, kept_;
+  std::vector<Validation> validation_;
+  Tensor layer_error_;
+};
+
+}  // namespace
+
+bool is_validation_clip(size_t index) { return index % 4 == 1; }
+
+void require_training_clips(const std::vector<Clip>& clips, const TrainingOptions& options) {
+  if (clips.size() < 2)
+    throw Error("train: one calibration clip; training needs two at least, one to validate on");
+  const auto least = static_cast<size_t>(options.window) + static_cast<size_t>(options.warm_up);
+  for (size_t i = 0; i < clips.size(); ++i)
+    if (clips[i].size() < least)
+      throw Error("train: calibration clip " + std::to_string(i + 1) + " has " +
+                  std::to_string(clips[i].size()) + " frames; training needs " +
+                  std::to_string(least) + " of each clip");
+}
+
+ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::vector<Clip>& clips,
+                const TrainingOptions& options, TrainingRecord& record, const Progress& progress) {
+  require_training_clips(clips, options);
+  Trainer trainer(fused, quantized, clips, options);
+  torch::optim::Adam optimizer(trainer.parameters(), options.learning_rate);
+  double least = std::numeric_limits<double>::infinity();
+  const auto validate = [&](int step) {
+    const double error = trainer.validation_error();
+    record.validation.emplace_back(step, error);
+    if (error >= least) return;
+    least = error;
+    record.best_step = step;
+    trainer.keep();
+  };
+  validate(0);
+  for (int step = 1; step <= options.steps; ++step) {
+    if (options.stop && options.stop()) break;
+    const double share = static_cast<double>(step - 1) / options.steps;
+    static_cast<torch::optim::AdamOptions&>(optimizer.param_groups()[0].options())
+        .lr(options.learning_rate * 0.5 * (1 + std::cos(M_PI * share)));
+    record.loss.push_back(trainer.train_on_next_window(optimizer));
+    if (step % options.validation_step == 0 || step == options.steps) validate(step);
+    if (progress)
+      progress(static_cast<double>(step) / options.steps,
+               "training, step " + std::to_string(step) + " of " + std::to_string(options.steps) +
+                   ", error " + std::to_string(record.validation.back().second));
+  }
+  return trainer.kept();
+}
+
+}  // namespace mattec::quant

@@ -1,0 +1,56 @@
+// Training after rounding, end to end on the matte: Global Affine Calibration and Optical-Flow
+// Assistance (PTQ4VM) with the float network as the teacher. No labels.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "ir/graph.h"
+#include "quant/calibrate.h"
+#include "quant/frames.h"
+
+namespace mattec::quant {
+
+struct TrainingOptions {
+  bool affine = true;  // GAC: gain and shift of every convolution; else activation scales alone
+  bool flow = false;   // OFA
+  int steps = 240;     // of one window each
+  uint64_t seed = 0;
+  int window = 3;             // frames that gradients flow through
+  int warm_up = 2;            // at most so many frames are played before, without gradients
+  int validation_frames = 8;  // the first of each clip that is not trained on
+  int validation_step = 40;
+  double learning_rate = 1e-3;
+  double layer_weight = 0.05;  // of the layers' relative squared errors
+  double flow_weight = 0.25;   // of the flow term
+  double gradient_norm = 0.3;
+  double average = 0.05;  // share of a step in the moving average of the parameters, which is kept
+  std::function<bool()> stop = {};  // asked before each step; training ends where it says true
+};
+
+struct TrainingRecord {
+  std::vector<double> loss;                        // of each step
+  std::vector<std::pair<int, double>> validation;  // step and error, first of step 0
+  int best_step = 0;
+};
+
+// Whether a clip only validates: every fourth one does, so that what is learnt of some content is
+// kept only if it helps on other content.
+bool is_validation_clip(size_t index);
+
+// Throws Error, naming the clip, unless there are two clips at least, each of at least window +
+// warm_up frames.
+void require_training_clips(const std::vector<Clip>& clips, const TrainingOptions& options);
+
+// Returns `quantized` with trained parameters folded in, those of the least validation error (the
+// geometric mean over clips of mean |alpha - teacher's|); step 0, `quantized` itself, competes.
+// `fused` is the float graph that `quantized` was made from. Clips as for observe(), and as
+// require_training_clips() has them. Same arguments and LibTorch threads give the same result.
+// Throws Error.
+ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::vector<Clip>& clips,
+                const TrainingOptions& options, TrainingRecord& record,
+                const Progress& progress = {});
+
+}  // namespace mattec::quant

@@ -1,0 +1,179 @@
+#include "quant/trainable.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "ir/verify.h"
+#include "quant/grids.h"
+#include "quant/rounding.h"
+#include "quant/simulate.h"
+
+namespace mattec::quant {
+namespace {
+
+size_t at(ir::TensorId id) { return static_cast<size_t>(id); }
+
+// A shift of 1 moves an output by an eighth of its grid's range. Where the accumulator's unit is
+// tiny (a nearly dead filter) by less: 2^24 units, which its 32 bits hold.
+torch::Tensor shift_unit(const ir::Graph& graph, const ir::Op& op) {
+  const ir::Grid& grid = *graph.tensor(op.output).grid;
+  std::vector<float> unit;
+  for (int o = 0; o < op.conv.output_channels; ++o) {
+    const float range = grid.scale_of(o) * static_cast<float>(grid.highest() - grid.lowest());
+    unit.push_back(
+        std::min(range / 8, op.conv.accumulator_scale[static_cast<size_t>(o)] * 0x1p24F));
+  }
+  return torch::tensor(unit);
+}
+
+bool keeps_grid(ir::OpKind kind) {
+  return kind == ir::OpKind::slice || kind == ir::OpKind::upsample2 ||
+         kind == ir::OpKind::avg_pool2;
+}
+
+// Integers of a bias that a convolution's 32-bit sums have room for: what its products leave.
+double bias_limit(const ir::Graph& graph, const ir::Op& op, size_t filter) {
+  const ir::Convolution& conv = op.conv;
+  const size_t row = conv.quantized_weight.size() / conv.quantized_bias.size();
+  const size_t taps = static_cast<size_t>(conv.kernel) * conv.kernel;
+  double reach = 0;
+  size_t i = filter * row;
+  for (int j = 0; j < op.segment_count(); ++j) {
+    const ir::Tensor& input = graph.tensor(op.inputs[static_cast<size_t>(j)]);
+    const size_t count = conv.depthwise ? taps : taps * static_cast<size_t>(input.channels);
+    for (size_t k = 0; k < count; ++k, ++i)
+      reach += std::ldexp(std::abs(double(conv.quantized_weight[i])) * input.grid->highest(),
+                          conv.segment_shift[static_cast<size_t>(j)]);
+  }
+  return std::max(0.0, 2147483647.0 - 2 * reach);
+}
+
+}  // namespace
+
+TrainableNetwork::TrainableNetwork(const ir::Graph& quantized)
+    : quantized_(quantized), executor_(quantized, real_parameters(quantized)) {
+  find_scales();
+  for (const ir::Op& op : quantized.ops) {
+    if (op.kind != ir::OpKind::conv) continue;
+    const auto zeros = [&op] {
+      return torch::zeros({op.conv.output_channels}).requires_grad_(true);
+    };
+    convolutions_.push_back({op.name, zeros(), zeros(), executor_.parameters.of.at(op.name).bias,
+                             shift_unit(quantized, op), torch::tensor(op.conv.accumulator_scale),
+                             scale_of_[at(op.inputs[0])]});
+  }
+  std::vector<GridRounding> rounding(quantized.tensors.size(), GridRounding::nearest_even);
+  std::vector<bool> is_conv(quantized.tensors.size(), false);
+  for (const ir::Op& op : quantized.ops) {
+    rounding[at(op.output)] = grid_rounding(op);
+    is_conv[at(op.output)] = op.kind == ir::OpKind::conv;
+  }
+  for (const ir::Output& output : quantized.outputs)
+    rounding[at(output.tensor)] = GridRounding::none;
+  executor_.hooks.on_store = [this, rounding, is_conv](ir::TensorId id,
+                                                       const torch::Tensor& value) {
+    if (on_output && is_conv[at(id)]) on_output(id, value);
+    const int scale = scale_of_[at(id)];
+    return round_through(
+        value, *quantized_.tensor(id).grid, rounding[at(id)],
+        scale < 0 ? torch::Tensor() : torch::exp(scales_[static_cast<size_t>(scale)]));
+  };
+}
+
+std::vector<torch::Tensor> TrainableNetwork::affine() const {
+  std::vector<torch::Tensor> all;
+  for (const Convolution& convolution : convolutions_) all.push_back(convolution.gain);
+  for (const Convolution& convolution : convolutions_) all.push_back(convolution.shift);
+  return all;
+}
+
+// Whether every reader of a tensor turns a factor on its scale into one on its own multipliers. One
+// with a border value does not: the value would leave the grid.
+bool TrainableNetwork::absorbs(ir::TensorId id) const {
+  const std::vector<int> readers = quantized_.consumers(id);
+  return std::all_of(readers.begin(), readers.end(), [&](int reader) {
+    const ir::Op& op = quantized_.ops[static_cast<size_t>(reader)];
+    const bool is_residual = op.kind == ir::OpKind::conv && op.residual() == id;
+    const bool is_alone = op.segment_count() == 1 && op.conv.pad_value.empty();
+    return op.kind != ir::OpKind::conv || is_alone || is_residual;
+  });
+}
+
+void TrainableNetwork::find_scales() {
+  const std::vector<GridRule> rules = grid_rules(quantized_);
+  std::vector<ir::TensorId> root(rules.size());
+  std::vector<bool> trained(rules.size());
+  for (size_t i = 0; i < rules.size(); ++i) {
+    root[i] = static_cast<ir::TensorId>(i);
+    trained[i] = rules[i] == GridRule::per_tensor || rules[i] == GridRule::per_channel;
+  }
+  for (const ir::Op& op : quantized_.ops)
+    if (keeps_grid(op.kind)) root[at(op.output)] = root[at(op.inputs[0])];
+  for (size_t i = 0; i < rules.size(); ++i)
+    if (!absorbs(static_cast<ir::TensorId>(i))) trained[at(root[i])] = false;
+  scale_of_.assign(rules.size(), -1);
+  for (size_t i = 0; i < rules.size(); ++i) {
+    if (trained[i] && root[i] == static_cast<ir::TensorId>(i)) {
+      scale_of_[i] = static_cast<int>(scales_.size());
+      scales_.push_back(torch::zeros({}).requires_grad_(true));
+    }
+  }
+  for (size_t i = 0; i < rules.size(); ++i) scale_of_[i] = scale_of_[at(root[i])];
+}
+
+torch::Tensor TrainableNetwork::bias(const Convolution& convolution) {
+  return convolution.bias + convolution.shift * convolution.shift_unit;
+}
+
+torch::Tensor TrainableNetwork::accumulator_scale(const Convolution& convolution) const {
+  const torch::Tensor scale = convolution.accumulator * torch::exp(convolution.gain);
+  const int input = convolution.input_scale;
+  return input < 0 ? scale : scale * torch::exp(scales_[static_cast<size_t>(input)]);
+}
+
+// As the integers hold it: at 4 bits a step of the sums may be most of an output's.
+torch::Tensor TrainableNetwork::rounded_bias(const Convolution& convolution) const {
+  const torch::Tensor real = bias(convolution);
+  const torch::Tensor scale = accumulator_scale(convolution).detach();
+  const torch::Tensor rounded = torch::round(real.detach() / scale) * scale;
+  return real + (rounded - real.detach());
+}
+
+std::vector<torch::Tensor> TrainableNetwork::step(const torch::Tensor& frame,
+                                                  std::vector<torch::Tensor>& states) {
+  for (const Convolution& convolution : convolutions_) {
+    Parameters::Entry& entry = executor_.parameters.of.at(convolution.name);
+    entry.gain = torch::exp(convolution.gain);
+    entry.bias = rounded_bias(convolution);
+  }
+  return executor_.step(frame, states);
+}
+
+ir::Graph TrainableNetwork::folded() const {
+  const torch::NoGradGuard no_gradients;
+  ir::Graph graph = quantized_;
+  for (size_t i = 0; i < graph.tensors.size(); ++i)
+    if (scale_of_[i] >= 0) {
+      const double factor = std::exp(scales_[static_cast<size_t>(scale_of_[i])].item<double>());
+      for (float& scale : graph.tensors[i].grid->scale) scale = static_cast<float>(scale * factor);
+    }
+  size_t next = 0;
+  for (ir::Op& op : graph.ops) {
+    if (op.kind != ir::OpKind::conv) continue;
+    const Convolution& convolution = convolutions_[next++];
+    const torch::Tensor scale = accumulator_scale(convolution), real = bias(convolution);
+    for (int o = 0; o < op.conv.output_channels; ++o) {
+      const auto filter = static_cast<size_t>(o);
+      op.conv.accumulator_scale[filter] = scale[o].item<float>();
+      const double limit = bias_limit(graph, op, filter);
+      const double steps = real[o].item<double>() / op.conv.accumulator_scale[filter];
+      op.conv.quantized_bias[filter] =
+          static_cast<int32_t>(std::clamp(std::nearbyint(steps), -limit, limit));
+    }
+  }
+  ir::verify(graph, "trained " + graph.name);
+  return graph;
+}
+
+}  // namespace mattec::quant

@@ -1,0 +1,201 @@
+// Training after rounding: what is trained is what the integer engine then computes.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "ir/error.h"
+#include "played_bytes.h"
+#include "quant/calibrate.h"
+#include "quant/play.h"
+#include "quant/simulate.h"
+#include "quant/train.h"
+#include "quant/trainable.h"
+#include "small_matting_network.h"
+
+namespace mattec::quant {
+namespace {
+
+using testing::integer_bytes;
+using testing::mean_difference;
+using testing::moving_pattern;
+using testing::RandomMattingNetwork;
+using testing::SmallMattingNetwork;
+using testing::tensor_of;
+using torch::Tensor;
+
+constexpr int width = 34, height = 26;
+
+std::vector<Clip> training_clips() {
+  std::vector<Clip> clips;
+  for (uint32_t seed = 1; seed <= 4; ++seed)
+    clips.push_back(moving_pattern(width, height, 12, seed));
+  return clips;
+}
+
+ir::Graph quantized(const ir::Graph& fused, Method method, int bits) {
+  CalibrationOptions options;
+  options.method = method;
+  options.frames_per_clip = 6;
+  options.positions_per_frame = 300;
+  BitPolicy policy;
+  policy.weights = policy.activations = bits;
+  return quantize(fused, observe(fused, training_clips(), options), policy, options);
+}
+
+TrainingOptions quick() {
+  TrainingOptions options;
+  options.steps = 60;
+  options.validation_step = 10;
+  return options;
+}
+
+// Bytes of every output, as the integer engine rounds them.
+std::vector<int> bytes_of(TrainableNetwork& network, const Clip& clip) {
+  const torch::NoGradGuard no_gradients;
+  std::vector<int> bytes;
+  std::vector<Tensor> states;
+  for (const Frame& frame : clip)
+    for (const Tensor& output : network.step(tensor_of(frame), states)) {
+      const Tensor q =
+          torch::floor(output.clamp(0, 1) * 255 + 1e-4).permute({0, 2, 3, 1}).contiguous();
+      bytes.insert(bytes.end(), q.data_ptr<float>(), q.data_ptr<float>() + q.numel());
+    }
+  return bytes;
+}
+
+void expect_same(const ir::Graph& a, const ir::Graph& b) {
+  for (size_t i = 0; i < a.tensors.size(); ++i)
+    EXPECT_EQ(*a.tensors[i].grid, *b.tensors[i].grid) << a.tensors[i].name;
+  for (size_t i = 0; i < a.ops.size(); ++i) {
+    const ir::Convolution &x = a.ops[i].conv, &y = b.ops[i].conv;
+    EXPECT_EQ(x.quantized_weight, y.quantized_weight) << a.ops[i].name;
+    EXPECT_EQ(x.quantized_bias, y.quantized_bias) << a.ops[i].name;
+    EXPECT_EQ(x.accumulator_scale, y.accumulator_scale) << a.ops[i].name;
+  }
+}
+
+TEST(TrainableNetwork, StartsAsWhatItWasMadeOf) {
+  for (const int bits : {4, 8}) {
+    const ir::Graph graph = quantized(SmallMattingNetwork(1).graph, Method::gptq, bits);
+    expect_same(TrainableNetwork(graph).folded(), graph);
+  }
+}
+
+// Every parameter moved at random: gains, shifts and scales mean the same after folding.
+TEST(TrainableNetwork, ComputesWhatItFoldsTo) {
+  const Clip clip = moving_pattern(width, height, 5, 9);
+  for (uint32_t seed = 1; seed <= 4; ++seed)
+    for (const int bits : {4, 8}) {
+      const ir::Graph graph = quantized(RandomMattingNetwork(seed).graph, Method::gptq, bits);
+      TrainableNetwork network(graph);
+      EXPECT_FALSE(network.scales().empty());
+      const std::vector<int> before = bytes_of(network, clip);
+      {
+        const torch::NoGradGuard no_gradients;
+        torch::manual_seed(seed);
+        for (Tensor parameter : network.affine()) parameter += 0.05 * torch::randn_like(parameter);
+        for (Tensor scale : network.scales()) scale += 0.05 * torch::randn_like(scale);
+      }
+      const std::vector<int> now = bytes_of(network, clip);
+      const std::vector<int> integer = integer_bytes(network.folded(), clip);
+      EXPECT_GT(mean_difference(before, now), 1.0) << seed;
+      // Roundings that fall on the other side, as between simulator and interpreter.
+      EXPECT_LT(mean_difference(now, integer), 0.25) << seed << ", " << bits << " bits";
+    }
+}
+
+TEST(Train, LowersTheErrorOfABadStart) {
+  const ir::Graph fused = SmallMattingNetwork(3).graph;
+  const ir::Graph start = quantized(fused, Method::minmax, 4);
+  for (const bool flow : {false, true}) {
+    TrainingOptions options = quick();
+    options.flow = flow;
+    TrainingRecord record;
+    const ir::Graph result = train(fused, start, training_clips(), options, record);
+    ASSERT_EQ(record.loss.size(), 60U);
+    ASSERT_EQ(record.validation.size(), 7U);
+    EXPECT_EQ(record.validation[0].first, 0);
+    double least = record.validation[0].second;
+    for (const auto& [step, error] : record.validation) least = std::min(least, error);
+    EXPECT_LT(least, 0.8 * record.validation[0].second);
+    // The best step's network is the one returned: its integers are better on the clip validated.
+    const Clip clip = training_clips()[1];
+    Executor executor(fused);
+    const std::vector<int> exact = testing::bytes_of(executor, clip);
+    EXPECT_LT(mean_difference(integer_bytes(result, clip), exact),
+              0.9 * mean_difference(integer_bytes(start, clip), exact));
+  }
+}
+
+TEST(Train, WithoutGacChangesScalesOnly) {
+  const ir::Graph fused = SmallMattingNetwork(3).graph;
+  const ir::Graph start = quantized(fused, Method::minmax, 4);
+  TrainingOptions options = quick();
+  options.affine = false;
+  options.flow = true;
+  TrainingRecord record;
+  const ir::Graph result = train(fused, start, training_clips(), options, record);
+  ASSERT_GT(record.best_step, 0);
+  for (size_t i = 0; i < start.ops.size(); ++i) {
+    const ir::Convolution &before = start.ops[i].conv, &after = result.ops[i].conv;
+    EXPECT_EQ(after.quantized_weight, before.quantized_weight);
+    if (before.accumulator_scale.size() < 2) continue;
+    // One factor, of the input's scale, for all filters.
+    const float factor = after.accumulator_scale[0] / before.accumulator_scale[0];
+    for (size_t o = 0; o < before.accumulator_scale.size(); ++o)
+      EXPECT_NEAR(after.accumulator_scale[o] / before.accumulator_scale[o], factor, 1e-5);
+  }
+}
+
+TEST(Train, IsDeterministicAndStopsWhenTold) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::mse, 4);
+  TrainingOptions options = quick();
+  options.steps = 20;
+  options.flow = true;
+  TrainingRecord first, second;
+  const ir::Graph one = train(fused, start, training_clips(), options, first),
+                  two = train(fused, start, training_clips(), options, second);
+  expect_same(one, two);
+  EXPECT_EQ(first.loss, second.loss);
+  options.seed = 1;
+  TrainingRecord other;
+  train(fused, start, training_clips(), options, other);
+  EXPECT_NE(first.loss, other.loss);
+
+  int asked = 0;
+  options.stop = [&asked] { return ++asked > 3; };
+  TrainingRecord stopped;
+  train(fused, start, training_clips(), options, stopped);
+  EXPECT_EQ(stopped.loss.size(), 3U);
+  options.stop = [] { return true; };
+  TrainingRecord none;
+  expect_same(train(fused, start, training_clips(), options, none), start);
+  EXPECT_EQ(none.best_step, 0);
+}
+
+TEST(Train, NamesClipsThatDoNotDo) {
+  const ir::Graph fused = SmallMattingNetwork(1).graph;
+  const ir::Graph start = quantized(fused, Method::mse, 8);
+  TrainingRecord record;
+  std::vector<Clip> clips = training_clips();
+  clips[2].resize(4);
+  try {
+    train(fused, start, clips, quick(), record);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "train: calibration clip 3 has 4 frames; training needs 5 of each clip");
+  }
+  clips.resize(1);
+  try {
+    train(fused, start, clips, quick(), record);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "train: one calibration clip; training needs two at least, one to validate on");
+  }
+}
+
+}  // namespace
+}  // namespace mattec::quant

@@ -1,0 +1,140 @@
+// mattec quantize where it trains, on the network inside mattec.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "ir/model_file.h"
+#include "nano/clip_generator.h"
+#include "nano/embedded.h"
+#include "tests/tools_command.h"
+
+namespace mattec::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr ir::Size clip_size = {48, 80};
+
+void write_clip(const std::string& path, uint32_t seed, int frames) {
+  const nano::ClipGenerator generator(seed, clip_size.width, clip_size.height);
+  const std::unique_ptr<FrameSink> sink = open_sink(path, clip_size, 25);
+  for (int i = 0; i < frames; ++i) {
+    Image image(clip_size, 3);
+    image.pixels = generator.frame(i).frame;
+    sink->write(image, std::to_string(100 + i));
+  }
+  sink->finish();
+}
+
+class Training : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    scratch_ = new Scratch;
+    write_bytes(
+        *scratch_ / "nano.safetensors",
+        std::string(reinterpret_cast<const char*>(nano::weight_file), nano::weight_file_size));
+    fs::create_directory(*scratch_ / "clips");
+    for (uint32_t seed = 1; seed <= 3; ++seed)
+      write_clip(*scratch_ / "clips/" + std::to_string(seed), seed, 12);
+  }
+  static void TearDownTestSuite() { delete scratch_; }
+
+  static std::vector<std::string> quantize(const std::string& name,
+                                           const std::vector<std::string>& options) {
+    std::vector<std::string> words = {"quantize",
+                                      *scratch_ / "nano.safetensors",
+                                      "--calibration",
+                                      *scratch_ / "clips",
+                                      "--size",
+                                      "80x48",
+                                      "-o",
+                                      *scratch_ / (name + ".mattec")};
+    words.insert(words.end(), options.begin(), options.end());
+    return words;
+  }
+  static ir::Graph model(const std::string& name) {
+    return ir::read_model(*scratch_ / (name + ".mattec"));
+  }
+  static Json report(const std::string& name) {
+    return Json::parse(read_bytes(*scratch_ / (name + ".report.json")));
+  }
+
+  static Scratch* scratch_;
+};
+Scratch* Training::scratch_ = nullptr;
+
+TEST_F(Training, ImprovesABadStartAndIsReported) {
+  const std::vector<std::string> plain = {"--bits", "w4a4", "--method", "minmax"};
+  std::vector<std::string> with = plain;
+  with.insert(with.end(), {"--gac", "on", "--ofa", "on", "--budget-minutes", "0.12"});
+  for (const auto& [name, options] : {std::pair{"plain", plain}, std::pair{"trained", with}}) {
+    const CommandResult result = command(*scratch_, quantize(name, options));
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+  }
+  EXPECT_FALSE(report("plain").contains("training"));
+  const Json training = report("trained")["training"];
+  ASSERT_GT(training["best_step"].get<int>(), 0);
+  double least = 1;
+  for (const Json& point : training["validation"]) least = std::min(least, point[1].get<double>());
+  EXPECT_LT(least, 0.8 * training["validation"][0][1].get<double>());
+  EXPECT_EQ(report("trained")["settings"]["gac"], "on");
+  // What is trained folds into what is there: same tensors, same weights, other multipliers.
+  const ir::Graph before = model("plain"), after = model("trained");
+  ASSERT_EQ(before.ops.size(), after.ops.size());
+  bool differs = false;
+  for (size_t i = 0; i < before.ops.size(); ++i) {
+    EXPECT_EQ(before.ops[i].conv.quantized_weight, after.ops[i].conv.quantized_weight);
+    differs =
+        differs || before.ops[i].conv.accumulator_scale != after.ops[i].conv.accumulator_scale;
+  }
+  EXPECT_TRUE(differs);
+}
+
+TEST_F(Training, IsWhatPtq4vmAddsToGptq) {
+  const CommandResult result =
+      command(*scratch_, quantize("ptq4vm", {"--method", "ptq4vm", "--budget-minutes", "0.11"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(report("ptq4vm")["settings"],
+            Json({{"method", "ptq4vm"}, {"gac", "on"}, {"ofa", "on"}, {"seed", "0"}}));
+  EXPECT_TRUE(report("ptq4vm").contains("training"));
+  const CommandResult off =
+      command(*scratch_, quantize("off", {"--method", "ptq4vm", "--gac", "off", "--ofa", "off"}));
+  ASSERT_EQ(off.exit_code, 0) << off.err;
+  EXPECT_FALSE(report("off").contains("training"));
+}
+
+TEST_F(Training, InterruptedKeepsTheBestSoFar) {
+  const Command running(*scratch_, quantize("interrupted", {"--method", "minmax", "--gac", "on",
+                                                            "--budget-minutes", "5"}));
+  for (int i = 0; i < 3000 && running.error_so_far().find("training, step") == std::string::npos;
+       ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  running.send(SIGINT);
+  const CommandResult result = running.wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("interrupted: the best so far, of step"), std::string::npos);
+  EXPECT_EQ(model("interrupted").stage, ir::Stage::quantized);
+  EXPECT_TRUE(report("interrupted").contains("training"));
+}
+
+TEST_F(Training, RefusesClipsThatDoNotDoBeforeTheWork) {
+  const auto refused = [](const std::string& calibration, const std::string& part) {
+    std::vector<std::string> words = quantize("new", {"--gac", "on"});
+    words[3] = calibration;
+    const CommandResult result = command(*scratch_, words);
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
+    EXPECT_FALSE(fs::exists(*scratch_ / "new.mattec"));
+  };
+  refused(*scratch_ / "clips/1", "one calibration clip; training needs two");
+  fs::create_directory(*scratch_ / "short");
+  write_clip(*scratch_ / "short/1", 1, 3);
+  write_clip(*scratch_ / "short/2", 2, 12);
+  refused(*scratch_ / "short", "clip 1 has 3 frames; training needs 5");
+}
+
+}  // namespace
+}  // namespace mattec::tools
