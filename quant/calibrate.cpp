@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "ir/error.h"
@@ -18,6 +19,9 @@
 #include "quant/observers.h"
 #include "quant/play.h"
 #include "quant/weights.h"
+
+// Of OpenBLAS, where LibTorch uses that.
+extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 
 namespace mattec::quant {
 namespace {
@@ -132,6 +136,11 @@ void quantize_weights(ir::Graph& graph, const Calibration& calibration, const Bi
 }
 
 }  // namespace
+
+void use_all_processors() {
+  torch::set_num_threads(static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
+  if (openblas_set_num_threads != nullptr) openblas_set_num_threads(1);
+}
 
 RangeMethod range_method(Method method) {
   if (method == Method::gptq) return RangeMethod::channels;

@@ -265,7 +265,7 @@ RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor&
       best[o] = best_rounding(Filter(rows[o], c, u, options), scale[o], least_scale[o],
                               options.search_scale);
   });
-  if (sensitivity.defined()) {
+  if (sensitivity.defined() && options.search_scale) {
     const JointRounding joint(sensitivity, rows, c, u, options);
     for (int sweep = 0; sweep < 3; ++sweep)
       for (size_t o = 0; o < outputs; ++o) joint.improve(best, o, least_scale[o]);

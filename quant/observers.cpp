@@ -1,6 +1,7 @@
 #include "quant/observers.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 
 #include "ir/error.h"
 #include "ir/sizes.h"
@@ -117,7 +118,12 @@ void MomentObserver::see(const ir::Op& convolution, const torch::Tensor& input) 
 
 void MomentObserver::see_sum(const ir::Op&, const torch::Tensor& sum) {
   sum.retain_grad();
-  pending_.back().sum = sum;
+  Pending& pending = pending_.back();
+  pending.sum = sum;
+  // All positions of the large layers took a quarter of the time of calibration.
+  const int64_t all = sum.size(0) * sum.size(2) * sum.size(3),
+                most = 8 * int64_t{positions_per_step_};
+  if (all > most) pending.sensitivity_rows = random_indices(all, most, generator_);
 }
 
 torch::Tensor MomentObserver::weight_of(const Pending& pending) {
@@ -130,42 +136,46 @@ torch::Tensor MomentObserver::weight_of(const Pending& pending) {
   return squares + (even + 1e-20);
 }
 
-void MomentObserver::add_sensitivity(const torch::Tensor& gradient, Sums& sums) {
-  if (!gradient.defined()) return;
+torch::Tensor MomentObserver::sensitivity_of(const Pending& pending) {
+  const torch::Tensor gradient = pending.sum.grad();
+  if (pending.convolution->conv.depthwise || !gradient.defined()) return {};
   torch::Tensor rows = gradient.permute({0, 2, 3, 1}).reshape({-1, gradient.size(1)});
-  // All positions of the large layers took a quarter of the time of calibration.
-  const int64_t most = 8 * int64_t{positions_per_step_};
-  if (rows.size(0) > most)
-    rows = rows.index_select(0, random_indices(rows.size(0), most, generator_));
-  const torch::Tensor moments = torch::mm(rows.t(), rows).to(torch::kDouble);
-  sums.sensitivity = sums.sensitivity.defined() ? sums.sensitivity + moments : moments;
+  if (pending.sensitivity_rows.defined()) rows = rows.index_select(0, pending.sensitivity_rows);
+  return torch::mm(rows.t(), rows).to(torch::kDouble);
+}
+
+void MomentObserver::add(const Pending& pending, Sums& sums) {
+  const torch::Tensor weight = weight_of(pending), sensitivity = sensitivity_of(pending);
+  torch::Tensor second, first;
+  if (pending.convolution->conv.depthwise) {
+    const torch::Tensor rows = pending.columns.permute({1, 2, 0}).contiguous();
+    second = torch::bmm(rows * weight, rows.transpose(1, 2));
+    first = (rows * weight).sum(2, /*keepdim=*/false, torch::kDouble);
+  } else {
+    const torch::Tensor rows = pending.columns.reshape({pending.columns.size(0), -1});
+    const torch::Tensor weighted = rows * weight.unsqueeze(1);
+    second = torch::mm(weighted.t(), rows);
+    first = weighted.sum(0, /*keepdim=*/false, torch::kDouble);
+  }
+  const auto accumulate = [](torch::Tensor& sum, const torch::Tensor& term) {
+    sum = sum.defined() ? sum.add_(term) : term.to(torch::kDouble);
+  };
+  accumulate(sums.second, second);
+  accumulate(sums.first, first);
+  if (sensitivity.defined()) accumulate(sums.sensitivity, sensitivity);
+  sums.weight += weight.sum(torch::kDouble).item<double>();
 }
 
 void MomentObserver::add() {
-  const torch::NoGradGuard no_gradients;
-  for (const Pending& pending : pending_) {
-    const torch::Tensor weight = weight_of(pending);
-    torch::Tensor second, first;
-    if (pending.convolution->conv.depthwise) {
-      const torch::Tensor rows = pending.columns.permute({1, 2, 0}).contiguous();
-      second = torch::bmm(rows * weight, rows.transpose(1, 2));
-      first = (rows * weight).sum(2, /*keepdim=*/false, torch::kDouble);
-    } else {
-      const torch::Tensor rows = pending.columns.reshape({pending.columns.size(0), -1});
-      const torch::Tensor weighted = rows * weight.unsqueeze(1);
-      second = torch::mm(weighted.t(), rows);
-      first = weighted.sum(0, /*keepdim=*/false, torch::kDouble);
-    }
-    Sums& sums = sums_[pending.convolution->name];
-    if (!pending.convolution->conv.depthwise) add_sensitivity(pending.sum.grad(), sums);
-    if (!sums.second.defined()) {
-      sums.second = torch::zeros_like(second, torch::kDouble);
-      sums.first = torch::zeros_like(first, torch::kDouble);
-    }
-    sums.second += second;
-    sums.first += first;
-    sums.weight += weight.sum(torch::kDouble).item<double>();
-  }
+  std::vector<Sums*> sums;
+  sums.reserve(pending_.size());
+  for (const Pending& pending : pending_) sums.push_back(&sums_[pending.convolution->name]);
+  // A convolution each: within one, threads wait for each other most of the time.
+  at::parallel_for(0, static_cast<int64_t>(sums.size()), 1, [&](int64_t begin, int64_t end) {
+    const torch::NoGradGuard no_gradients;  // it is a thread's own
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+      add(pending_[i], *sums[i]);
+  });
   pending_.clear();
 }
 

@@ -70,10 +70,12 @@ class MomentObserver {
     torch::Tensor columns;  // [positions][C][k*k]
     torch::Tensor n, y, x;  // of the output
     torch::Tensor sum;
+    torch::Tensor sensitivity_rows;  // positions of the output, flat; undefined = all
   };
   Pending columns(const ir::Op& convolution, const torch::Tensor& input);
-  static torch::Tensor weight_of(const Pending& pending);  // [positions]
-  void add_sensitivity(const torch::Tensor& gradient, Sums& sums);
+  static torch::Tensor weight_of(const Pending& pending);       // [positions]
+  static torch::Tensor sensitivity_of(const Pending& pending);  // [O][O], may be undefined
+  static void add(const Pending& pending, Sums& sums);
   std::map<std::string, Sums> sums_;
   std::vector<Pending> pending_;
   at::Generator generator_;

@@ -257,9 +257,10 @@ void quantize_convolution(const Graph& graph, Op& op, const Moments& moments,
           least[o]);
     }
     if (options.rounding == WeightRounding::gptq)
-      round_gptq(op, moments, covariance,
-                 {lowest, highest, options.damping, options.least_squares_scale}, least,
-                 index.row(), attempt);
+      round_gptq(
+          op, moments, covariance,
+          {lowest, highest, options.damping, options.bits == 4 && options.least_squares_scale},
+          least, index.row(), attempt);
     else
       round_nearest(attempt, index.row(), lowest, highest);
     std::vector<double> bias(op.conv.bias.begin(), op.conv.bias.end());

@@ -129,6 +129,7 @@ void require_policy(const std::string& policy) {
 ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::string>& clips,
                            ir::Size size, const QuantizeOptions& options, QuantizeRecord* record) {
   const Clock::time_point start = Clock::now();
+  quant::use_all_processors();
   const ir::Graph fused = frontend::fuse(ir::extract(imported, ir::Variant::direct));
   const bool trains = options.gac || options.ofa;
   const std::vector<quant::Clip> frames =
