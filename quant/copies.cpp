@@ -16,10 +16,6 @@ using ir::TensorId;
 
 size_t at(TensorId id) { return static_cast<size_t>(id); }
 
-bool keeps_grid(OpKind kind) {
-  return kind == OpKind::slice || kind == OpKind::upsample2 || kind == OpKind::avg_pool2;
-}
-
 bool reads_16_bits(OpKind kind) {
   return kind == OpKind::slice || kind == OpKind::mul || kind == OpKind::blend;
 }
@@ -206,6 +202,10 @@ class Builder {
 };
 
 }  // namespace
+
+bool keeps_grid(OpKind kind) {
+  return kind == OpKind::slice || kind == OpKind::upsample2 || kind == OpKind::avg_pool2;
+}
 
 StoredGraph with_copies(const Graph& fused, const BitPolicy& policy, Copies copies) {
   return Builder(fused, policy, copies).build();

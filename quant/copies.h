@@ -11,6 +11,9 @@
 
 namespace mattec::quant {
 
+// Whether an operation's output shares the grid of its (first) input.
+bool keeps_grid(ir::OpKind kind);
+
 struct StoredGraph {
   ir::Graph graph;        // `requantize` operations added; ids of the fused graph kept
   std::vector<int> bits;  // per tensor: 4, 8 or 16

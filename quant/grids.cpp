@@ -78,10 +78,6 @@ GridRule resolved_rule(const Graph& graph, const Op& op, const std::vector<GridR
   }
 }
 
-bool shares_input_grid(OpKind kind) {
-  return kind == OpKind::avg_pool2 || kind == OpKind::upsample2 || kind == OpKind::slice;
-}
-
 Grid fixed_grid(GridRule rule, int bits) {
   if (rule == GridRule::unit) return {8, false, {1.0F / 255}, {0}};
   if (rule == GridRule::symmetric && bits == 4) return {4, false, {0x1p-3F}, {8}};
@@ -158,7 +154,7 @@ std::vector<GridRule> resolved_grid_rules(const Graph& fused) {
 std::vector<GridRule> grid_rules(const Graph& fused) {
   std::vector<GridRule> rules = resolved_grid_rules(fused);
   for (const Op& op : fused.ops)
-    if (shares_input_grid(op.kind)) rules[static_cast<size_t>(op.output)] = GridRule::inherited;
+    if (keeps_grid(op.kind)) rules[static_cast<size_t>(op.output)] = GridRule::inherited;
   return rules;
 }
 
@@ -212,7 +208,7 @@ void assign_grids(StoredGraph& stored, const std::vector<ObservedRange>& ranges,
       grid = low_bit_grid(graph, static_cast<TensorId>(id), seen, rule, method, scales);
   }
   for (const Op& op : graph.ops)
-    if (shares_input_grid(op.kind)) inherit_grid(graph, op);
+    if (keeps_grid(op.kind)) inherit_grid(graph, op);
   for (Op& op : graph.ops) move_pad_to_grid(graph, op);
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "ir/verify.h"
+#include "quant/copies.h"
 #include "quant/grids.h"
 #include "quant/rounding.h"
 #include "quant/simulate.h"
@@ -25,11 +26,6 @@ torch::Tensor shift_unit(const ir::Graph& graph, const ir::Op& op) {
         std::min(range / 8, op.conv.accumulator_scale[static_cast<size_t>(o)] * 0x1p24F));
   }
   return torch::tensor(unit);
-}
-
-bool keeps_grid(ir::OpKind kind) {
-  return kind == ir::OpKind::slice || kind == ir::OpKind::upsample2 ||
-         kind == ir::OpKind::avg_pool2;
 }
 
 // Integers of a bias that a convolution's 32-bit sums have room for: what its products leave.

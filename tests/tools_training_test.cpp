@@ -82,7 +82,7 @@ TEST_F(Training, ImprovesABadStartAndIsReported) {
   ASSERT_GT(training["best_step"].get<int>(), 0);
   double least = 1;
   for (const Json& point : training["validation"]) least = std::min(least, point[1].get<double>());
-  EXPECT_LT(least, 0.95 * training["validation"][0][1].get<double>());
+  EXPECT_LT(least, 0.8 * training["validation"][0][1].get<double>());
   EXPECT_EQ(report("trained")["settings"]["gac"], "on");
   // What is trained folds into what is there: same tensors, same weights, other multipliers.
   const ir::Graph before = model("plain"), after = model("trained");

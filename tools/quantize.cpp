@@ -166,7 +166,7 @@ void add_quantize(CLI::App& mattec) {
       ->check(CLI::IsMember({"on", "off"}));
   verb->add_option("--ofa", arguments->ofa,
                    "Train against changes of the matte that the motion does not explain (default: "
-                   "as --gac's; without --gac scales alone are trained)")
+                   "on for ptq4vm alone; without --gac scales alone are trained)")
       ->check(CLI::IsMember({"on", "off"}));
   add_size_option(*verb, "--size", arguments->size,
                   "Size of the calibration frames (default 512x288); the result serves any size");
