@@ -4,16 +4,20 @@
 #include <malloc.h>
 #endif
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
 
 #include "ir/error.h"
 #include "ir/verify.h"
+#include "quant/balance.h"
 #include "quant/executor.h"
 #include "quant/jitter.h"
 #include "quant/observers.h"
@@ -123,16 +127,29 @@ WeightOptions weight_options(const CalibrationOptions& options, int bits) {
 
 void quantize_weights(ir::Graph& graph, const Calibration& calibration, const BitPolicy& policy,
                       const CalibrationOptions& options, const Progress& progress) {
-  for (size_t i = 0; i < graph.ops.size(); ++i) {
-    ir::Op& op = graph.ops[i];
-    if (op.kind != ir::OpKind::conv) continue;
-    const Moments moments =
-        options.method == Method::minmax ? Moments{} : calibration.moments.at(op.name);
-    quantize_convolution(graph, op, moments, weight_options(options, policy.of_weights(op.name)));
-    if (progress)
-      progress(static_cast<double>(i + 1) / static_cast<double>(graph.ops.size()),
-               "rounding weights");
-  }
+  std::vector<ir::Op*> convolutions;
+  for (ir::Op& op : graph.ops)
+    if (op.kind == ir::OpKind::conv) convolutions.push_back(&op);
+  // Those that take longest first: a thread each, since filters of one depend on each other.
+  std::stable_sort(convolutions.begin(), convolutions.end(), [](const ir::Op* a, const ir::Op* b) {
+    return a->conv.weight.size() > b->conv.weight.size();
+  });
+  std::atomic<size_t> next{0};
+  std::mutex reporting;
+  const auto work = [&](int64_t, int64_t) {
+    const torch::NoGradGuard no_gradients;  // it is a thread's own
+    for (size_t i = next++; i < convolutions.size(); i = next++) {
+      ir::Op& op = *convolutions[i];
+      const Moments moments =
+          options.method == Method::minmax ? Moments{} : calibration.moments.at(op.name);
+      quantize_convolution(graph, op, moments, weight_options(options, policy.of_weights(op.name)));
+      const std::lock_guard<std::mutex> lock(reporting);
+      if (progress)
+        progress(static_cast<double>(i + 1) / static_cast<double>(convolutions.size()),
+                 "rounding weights");
+    }
+  };
+  at::parallel_for(0, at::get_num_threads(), 1, work);
 }
 
 }  // namespace
@@ -170,6 +187,7 @@ ir::Graph quantize(const ir::Graph& fused, const Calibration& calibration, const
   check_policy(policy, fused);
   StoredGraph stored = with_copies(fused, policy);
   assign_grids(stored, calibration.ranges, range_method(options.method), options.channel_scales);
+  if (options.method == Method::gptq) balance_channels(stored, calibration.moments, policy);
   quantize_weights(stored.graph, calibration, policy, options, progress);
   stored.graph.stage = ir::Stage::quantized;
   ir::verify(stored.graph, "quantized " + fused.name);

@@ -68,16 +68,6 @@ std::vector<Range> channel_clips(const ObservedRange& seen) {
   return clips;
 }
 
-// The grid of one channel whose scale may be coarser than its clip asks for: the clip stays in the
-// middle, as far as 0 stays inside.
-void append_channel(Grid& grid, double low, double high, double scale) {
-  const double steps = grid.highest();
-  const double lowest = low < 0 ? std::min((low + high - steps * scale) / 2, 0.0) : 0.0;
-  grid.scale.push_back(static_cast<float>(scale));
-  grid.zero_point.push_back(
-      static_cast<int32_t>(std::clamp(std::nearbyint(-lowest / scale), 0.0, steps)));
-}
-
 float quantile(std::vector<float>& values, double fraction) {
   const std::ptrdiff_t index = std::lround(fraction * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), values.begin() + index, values.end());
@@ -90,6 +80,14 @@ constexpr float channel_margin = 1.1F;
 constexpr double least_share = 1.0 / 6;
 
 }  // namespace
+
+void append_channel(Grid& grid, double low, double high, double scale) {
+  const double steps = grid.highest();
+  const double lowest = low < 0 ? std::min((low + high - steps * scale) / 2, 0.0) : 0.0;
+  grid.scale.push_back(static_cast<float>(scale));
+  grid.zero_point.push_back(
+      static_cast<int32_t>(std::clamp(std::nearbyint(-lowest / scale), 0.0, steps)));
+}
 
 Grid least_squares_grid(const ObservedRange& seen, int bits) {
   const Range range = least_squares_range({std::min(seen.lowest, 0.0F), seen.highest},

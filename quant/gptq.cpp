@@ -22,6 +22,16 @@ torch::Tensor compensation(const torch::Tensor& covariance) {
   return torch::linalg_cholesky(inverse).t().contiguous();
 }
 
+// A covariance in gptq_round's order, and where its rows were before.
+struct Ordered {
+  torch::Tensor order, covariance;
+};
+
+Ordered ordered_by_variance(const torch::Tensor& covariance, double damping) {
+  const torch::Tensor order = torch::argsort(covariance.diagonal(), 0, /*descending=*/true);
+  return {order, damped(covariance.index_select(0, order).index_select(1, order), damping)};
+}
+
 // One output's weights in the order of falling variance.
 class Filter {
  public:
@@ -244,14 +254,19 @@ class JointRounding {
 
 }  // namespace
 
+torch::Tensor conditional_variances(const torch::Tensor& covariance, double damping) {
+  const auto [order, ordered] = ordered_by_variance(covariance, damping);
+  torch::Tensor variances = torch::empty_like(ordered.diagonal());
+  variances.index_put_({order}, 1 / compensation(ordered).diagonal().square());
+  return variances;
+}
+
 RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor& covariance,
                           const torch::Tensor& sensitivity, const std::vector<double>& scale,
                           const std::vector<double>& least_scale, const RoundingOptions& options) {
   const size_t outputs = scale.size();
   const auto inputs = static_cast<size_t>(covariance.size(0));
-  const torch::Tensor order = torch::argsort(covariance.diagonal(), 0, /*descending=*/true);
-  const torch::Tensor ordered =
-      damped(covariance.index_select(0, order).index_select(1, order), options.damping);
+  const auto [order, ordered] = ordered_by_variance(covariance, options.damping);
   const torch::Tensor upper = compensation(ordered);
   const double *c = ordered.data_ptr<double>(), *u = upper.data_ptr<double>();
   const int64_t* at = order.data_ptr<int64_t>();

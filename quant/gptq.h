@@ -35,4 +35,8 @@ RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor&
                           const torch::Tensor& sensitivity, const std::vector<double>& scale,
                           const std::vector<double>& least_scale, const RoundingOptions& options);
 
+// Variance [K] that remains of each input given those that gptq_round lets make up for it: in steps
+// of s, its error of a filter is about s^2 / 12 times their sum. Double, as `covariance`.
+torch::Tensor conditional_variances(const torch::Tensor& covariance, double damping);
+
 }  // namespace mattec::quant

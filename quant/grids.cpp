@@ -78,9 +78,8 @@ GridRule resolved_rule(const Graph& graph, const Op& op, const std::vector<GridR
   }
 }
 
-Grid fixed_grid(GridRule rule, int bits) {
+Grid fixed_grid(GridRule rule) {
   if (rule == GridRule::unit) return {8, false, {1.0F / 255}, {0}};
-  if (rule == GridRule::symmetric && bits == 4) return {4, false, {0x1p-3F}, {8}};
   if (rule == GridRule::symmetric) return {8, false, {0x1p-7F}, {128}};
   return {16, true, {0x1p-15F}, {0}};
 }
@@ -127,12 +126,6 @@ Grid low_bit_grid(const Graph& graph, TensorId id, const ObservedRange& seen, Gr
                        : folded_channels_grid(seen, channel_groups(graph, id), scales);
   return per_channel ? affine_grid(seen.channel_lowest, seen.channel_highest, 4)
                      : affine_grid(seen.lowest, seen.highest, 4);
-}
-
-void inherit_grid(Graph& graph, const Op& op) {
-  ir::Tensor& tensor = graph.tensor(op.output);
-  const Grid& input = *graph.tensor(op.inputs[0]).grid;
-  tensor.grid = op.kind == OpKind::slice ? sliced(input, op.first_channel, tensor.channels) : input;
 }
 
 }  // namespace
@@ -191,6 +184,16 @@ Grid grid_from(const ObservedRange& seen, GridRule rule, RangeMethod method) {
   return method == RangeMethod::mse ? least_squares_grid(seen, 8) : folded_channels_grid(seen);
 }
 
+void inherit_grids(Graph& graph) {
+  for (const Op& op : graph.ops) {
+    if (!keeps_grid(op.kind)) continue;
+    ir::Tensor& tensor = graph.tensor(op.output);
+    const Grid& input = *graph.tensor(op.inputs[0]).grid;
+    tensor.grid =
+        op.kind == OpKind::slice ? sliced(input, op.first_channel, tensor.channels) : input;
+  }
+}
+
 void assign_grids(StoredGraph& stored, const std::vector<ObservedRange>& ranges, RangeMethod method,
                   const ChannelScales& scales) {
   Graph& graph = stored.graph;
@@ -200,15 +203,14 @@ void assign_grids(StoredGraph& stored, const std::vector<ObservedRange>& ranges,
     const GridRule rule = rules[id];
     std::optional<Grid>& grid = graph.tensors[id].grid;
     if (rule == GridRule::inherited) continue;
-    if (rule != GridRule::per_tensor && rule != GridRule::per_channel)
-      grid = fixed_grid(rule, stored.bits[id]);
-    else if (stored.bits[id] == 8)
+    if (stored.bits[id] == 4)
+      grid = low_bit_grid(graph, static_cast<TensorId>(id), seen, rule, method, scales);
+    else if (rule == GridRule::per_tensor || rule == GridRule::per_channel)
       grid = grid_from(seen, rule, method);
     else
-      grid = low_bit_grid(graph, static_cast<TensorId>(id), seen, rule, method, scales);
+      grid = fixed_grid(rule);
   }
-  for (const Op& op : graph.ops)
-    if (keeps_grid(op.kind)) inherit_grid(graph, op);
+  inherit_grids(graph);
   for (Op& op : graph.ops) move_pad_to_grid(graph, op);
 }
 

@@ -11,7 +11,8 @@ namespace mattec::quant {
 // Where a tensor's grid comes from.
 enum class GridRule {
   unit,        // 0 .. 1 by construction (frame, gates, clamped outputs): u8, scale 1/255
-  symmetric,   // -1 .. 1 (tanh, gate * state, copies of states): u8, zero point 128, scale 2^-7
+  symmetric,   // -1 .. 1 (tanh, gate * state, copies of states): u8, zero point 128, scale 2^-7; at
+               // 4 bits, where 2^-3 would leave few levels to small states, from calibration
   state,       // recurrent states and blends: s16, scale 2^-15
   inherited,   // upsample2, avg_pool2, slice: their input's grid
   per_tensor,  // from calibration
@@ -64,6 +65,12 @@ ir::Grid folded_channels_grid(const ObservedRange& seen);
 // group of channels on its own; `groups` holds the first channel of each.
 ir::Grid folded_channels_grid(const ObservedRange& seen, const std::vector<int>& groups,
                               const ChannelScales& scales);
+
+// Appends a channel of `scale` to a grid: [low, high] in its middle, as far as 0 stays inside.
+void append_channel(ir::Grid& grid, double low, double high, double scale);
+
+// Gives upsampled, pooled and sliced tensors their inputs' grids.
+void inherit_grids(ir::Graph& graph);
 
 // Sets every tensor's grid: fixed and inherited ones by rule, the others from `ranges` (indexed
 // by tensor of the fused graph). Pad values of convolutions move to the nearest grid value, as the

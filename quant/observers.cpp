@@ -28,13 +28,11 @@ RangeObserver::RangeObserver(const std::vector<GridRule>& rules, uint64_t seed,
       samples_per_step_(samples_per_step),
       positions_per_step_(positions_per_step) {}
 
-bool RangeObserver::is_calibrated(size_t id) const {
-  return rules_[id] == GridRule::per_tensor || rules_[id] == GridRule::per_channel;
-}
+bool RangeObserver::is_observed(size_t id) const { return rules_[id] != GridRule::unit; }
 
 void RangeObserver::see(ir::TensorId id, const torch::Tensor& value) {
   const auto index = static_cast<size_t>(id);
-  if (!is_calibrated(index)) return;
+  if (!is_observed(index)) return;
   const torch::NoGradGuard no_gradients;
   Seen& seen = seen_[index];
   const auto random = [&](int64_t dimension, int64_t count) {
@@ -60,7 +58,7 @@ void RangeObserver::see(ir::TensorId id, const torch::Tensor& value) {
 std::vector<ObservedRange> RangeObserver::ranges(const ir::Graph& graph) const {
   std::vector<ObservedRange> ranges(seen_.size());
   for (size_t id = 0; id < seen_.size(); ++id) {
-    if (!is_calibrated(id)) continue;
+    if (!is_observed(id)) continue;
     const Seen& seen = seen_[id];
     const std::string& name = graph.tensors[id].name;
     if (!seen.lowest.defined()) throw Error("calibration: tensor " + name + " was never computed");
@@ -77,6 +75,13 @@ std::vector<ObservedRange> RangeObserver::ranges(const ir::Graph& graph) const {
     range.channel_samples = seen.channel_samples;
   }
   return ranges;
+}
+
+// 1e-5 of the squares keeps the difference positive where sums in float have rounded.
+torch::Tensor covariance_of(const Moments& moments) {
+  const torch::Tensor &second = moments.second, &first = moments.first;
+  const torch::Tensor slack = torch::diag_embed(second.diagonal(0, -2, -1)) * 1e-5;
+  return second - first.unsqueeze(-1) * first.unsqueeze(-2) + slack;
 }
 
 MomentObserver::MomentObserver(uint64_t seed, int positions_per_step)

@@ -13,8 +13,8 @@
 
 namespace mattec::quant {
 
-// Extremes and random samples of the tensors whose grids come from calibration (rules: see
-// resolved_grid_rules), as a whole and for each channel.
+// Extremes and random samples of the tensors whose grids come from calibration at 8 or at 4 bits
+// (rules: see resolved_grid_rules), as a whole and for each channel.
 class RangeObserver {
  public:
   // Of each step `samples_per_step` values and all channels of `positions_per_step` pixels.
@@ -29,7 +29,7 @@ class RangeObserver {
     torch::Tensor lowest, highest;  // per channel
     std::vector<float> samples, channel_samples;
   };
-  bool is_calibrated(size_t id) const;
+  bool is_observed(size_t id) const;
   std::vector<GridRule> rules_;
   std::vector<Seen> seen_;
   at::Generator generator_;
@@ -45,6 +45,8 @@ struct Moments {
   // times as many positions; undefined for depthwise convolutions and outputs that no matte sees
   torch::Tensor sensitivity = {};
 };
+// E[x x'] - E[x] E[x]', of the shape of `second`.
+torch::Tensor covariance_of(const Moments& moments);
 
 // Sums them up over random output positions, each weighted by how much the matte depends on it:
 // by the squared gradient of a random projection of alpha with respect to the convolution's sums.

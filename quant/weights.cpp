@@ -122,13 +122,6 @@ double least_scale(const Op& op, const Grid& output, size_t filter, int largest_
   return std::max(step * 0x1p-26, std::ldexp(bias, largest_exponent - 27));
 }
 
-// 1e-5 of the squares keeps the difference positive where sums in float have rounded.
-torch::Tensor covariance_of(const Moments& moments) {
-  const torch::Tensor &second = moments.second, &first = moments.first;
-  const torch::Tensor slack = torch::diag_embed(second.diagonal(0, -2, -1)) * 1e-5;
-  return second - first.unsqueeze(-1) * first.unsqueeze(-2) + slack;
-}
-
 struct Attempt {
   std::vector<int> exponents;
   std::vector<float> folded;   // weight * input scale * 2^k
