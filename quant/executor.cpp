@@ -175,6 +175,29 @@ Executor::Executor(const ir::Graph& graph, Parameters initial)
       throw Error("network '" + graph.name + "' holds two variants; extract one to run it");
 }
 
+void Executor::execute(const Op& op, std::vector<Tensor>& values, double downsample_ratio) const {
+  std::vector<Tensor> inputs;
+  for (ir::TensorId input : op.inputs) inputs.push_back(values[static_cast<size_t>(input)]);
+  Tensor result;
+  if (op.kind == OpKind::conv) {
+    Tensor residual;
+    if (op.conv.has_residual) {
+      residual = inputs.back();
+      inputs.pop_back();
+    }
+    const Tensor x = inputs.size() == 1 ? inputs[0] : torch::cat(inputs, 1);
+    if (hooks.on_convolution) hooks.on_convolution(op, x);
+    Tensor y = convolve(op, x, parameters.of.at(op.name));
+    if (residual.defined()) y = y + residual;
+    if (hooks.on_sum) hooks.on_sum(op, y);
+    result = activate(op.activation, y);
+  } else {
+    result = apply(op, inputs, graph_.tensor(op.output).channels, downsample_ratio);
+  }
+  values[static_cast<size_t>(op.output)] =
+      hooks.on_store ? hooks.on_store(op.output, result) : result;
+}
+
 std::vector<Tensor> Executor::step(const Tensor& frame, std::vector<Tensor>& states,
                                    double downsample_ratio) {
   if (frame.dim() != 4 || frame.size(1) != 3)
@@ -196,26 +219,9 @@ std::vector<Tensor> Executor::step(const Tensor& frame, std::vector<Tensor>& sta
     store(id, states[i]);
   }
   const std::vector<size_t> last = last_readers(graph_);
-  std::vector<Tensor> inputs;
   for (size_t i = 0; i < graph_.ops.size(); ++i) {
     const Op& op = graph_.ops[i];
-    inputs.clear();
-    for (ir::TensorId input : op.inputs) inputs.push_back(values[static_cast<size_t>(input)]);
-    if (op.kind == OpKind::conv) {
-      Tensor residual;
-      if (op.conv.has_residual) {
-        residual = inputs.back();
-        inputs.pop_back();
-      }
-      const Tensor x = inputs.size() == 1 ? inputs[0] : torch::cat(inputs, 1);
-      if (hooks.on_convolution) hooks.on_convolution(op, x);
-      Tensor y = convolve(op, x, parameters.of.at(op.name));
-      if (residual.defined()) y = y + residual;
-      if (hooks.on_sum) hooks.on_sum(op, y);
-      store(op.output, activate(op.activation, y));
-    } else {
-      store(op.output, apply(op, inputs, graph_.tensor(op.output).channels, downsample_ratio));
-    }
+    execute(op, values, downsample_ratio);
     for (ir::TensorId input : op.inputs)
       if (last[static_cast<size_t>(input)] == i) values[static_cast<size_t>(input)] = Tensor();
   }

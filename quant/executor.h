@@ -46,6 +46,11 @@ class Executor {
   std::vector<torch::Tensor> step(const torch::Tensor& frame, std::vector<torch::Tensor>& states,
                                   double downsample_ratio = 1.0);
 
+  // One operation of the graph: reads its inputs from `values` (by tensor) and stores its output
+  // there.
+  void execute(const ir::Op& op, std::vector<torch::Tensor>& values,
+               double downsample_ratio = 1.0) const;
+
   Hooks hooks;
   Parameters parameters;
 

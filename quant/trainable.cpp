@@ -5,8 +5,7 @@
 #include <utility>
 
 #include "ir/verify.h"
-#include "quant/copies.h"
-#include "quant/grids.h"
+#include "quant/adjust.h"
 #include "quant/rounding.h"
 #include "quant/simulate.h"
 
@@ -28,28 +27,13 @@ torch::Tensor shift_unit(const ir::Graph& graph, const ir::Op& op) {
   return torch::tensor(unit);
 }
 
-// Integers of a bias that a convolution's 32-bit sums have room for: what its products leave.
-double bias_limit(const ir::Graph& graph, const ir::Op& op, size_t filter) {
-  const ir::Convolution& conv = op.conv;
-  const size_t row = conv.quantized_weight.size() / conv.quantized_bias.size();
-  const size_t taps = static_cast<size_t>(conv.kernel) * conv.kernel;
-  double reach = 0;
-  size_t i = filter * row;
-  for (int j = 0; j < op.segment_count(); ++j) {
-    const ir::Tensor& input = graph.tensor(op.inputs[static_cast<size_t>(j)]);
-    const size_t count = conv.depthwise ? taps : taps * static_cast<size_t>(input.channels);
-    for (size_t k = 0; k < count; ++k, ++i)
-      reach += std::ldexp(std::abs(double(conv.quantized_weight[i])) * input.grid->highest(),
-                          conv.segment_shift[static_cast<size_t>(j)]);
-  }
-  return std::max(0.0, 2147483647.0 - 2 * reach);
-}
-
 }  // namespace
 
 TrainableNetwork::TrainableNetwork(const ir::Graph& quantized)
     : quantized_(quantized), executor_(quantized, real_parameters(quantized)) {
-  find_scales();
+  const MovableScales movable = movable_scales(quantized);
+  scale_of_ = movable.of;
+  for (int i = 0; i < movable.count; ++i) scales_.push_back(torch::zeros({}).requires_grad_(true));
   for (const ir::Op& op : quantized.ops) {
     if (op.kind != ir::OpKind::conv) continue;
     const auto zeros = [&op] {
@@ -82,40 +66,6 @@ std::vector<torch::Tensor> TrainableNetwork::affine() const {
   for (const Convolution& convolution : convolutions_) all.push_back(convolution.gain);
   for (const Convolution& convolution : convolutions_) all.push_back(convolution.shift);
   return all;
-}
-
-// Whether every reader of a tensor turns a factor on its scale into one on its own multipliers. One
-// with a border value does not: the value would leave the grid.
-bool TrainableNetwork::absorbs(ir::TensorId id) const {
-  const std::vector<int> readers = quantized_.consumers(id);
-  return std::all_of(readers.begin(), readers.end(), [&](int reader) {
-    const ir::Op& op = quantized_.ops[static_cast<size_t>(reader)];
-    const bool is_residual = op.kind == ir::OpKind::conv && op.residual() == id;
-    const bool is_alone = op.segment_count() == 1 && op.conv.pad_value.empty();
-    return op.kind != ir::OpKind::conv || is_alone || is_residual;
-  });
-}
-
-void TrainableNetwork::find_scales() {
-  const std::vector<GridRule> rules = grid_rules(quantized_);
-  std::vector<ir::TensorId> root(rules.size());
-  std::vector<bool> trained(rules.size());
-  for (size_t i = 0; i < rules.size(); ++i) {
-    root[i] = static_cast<ir::TensorId>(i);
-    trained[i] = rules[i] == GridRule::per_tensor || rules[i] == GridRule::per_channel;
-  }
-  for (const ir::Op& op : quantized_.ops)
-    if (keeps_grid(op.kind)) root[at(op.output)] = root[at(op.inputs[0])];
-  for (size_t i = 0; i < rules.size(); ++i)
-    if (!absorbs(static_cast<ir::TensorId>(i))) trained[at(root[i])] = false;
-  scale_of_.assign(rules.size(), -1);
-  for (size_t i = 0; i < rules.size(); ++i) {
-    if (trained[i] && root[i] == static_cast<ir::TensorId>(i)) {
-      scale_of_[i] = static_cast<int>(scales_.size());
-      scales_.push_back(torch::zeros({}).requires_grad_(true));
-    }
-  }
-  for (size_t i = 0; i < rules.size(); ++i) scale_of_[i] = scale_of_[at(root[i])];
 }
 
 torch::Tensor TrainableNetwork::bias(const Convolution& convolution) {
@@ -162,10 +112,7 @@ ir::Graph TrainableNetwork::folded() const {
     for (int o = 0; o < op.conv.output_channels; ++o) {
       const auto filter = static_cast<size_t>(o);
       op.conv.accumulator_scale[filter] = scale[o].item<float>();
-      const double limit = bias_limit(graph, op, filter);
-      const double steps = real[o].item<double>() / op.conv.accumulator_scale[filter];
-      op.conv.quantized_bias[filter] =
-          static_cast<int32_t>(std::clamp(std::nearbyint(steps), -limit, limit));
+      set_bias(graph, op, filter, real[o].item<double>());
     }
   }
   ir::verify(graph, "trained " + graph.name);

@@ -21,8 +21,7 @@ class TrainableNetwork {
   // All gains, then all shifts: y = exp(gain) W x + bias + shift unit, per output channel of every
   // convolution, 0 at first.
   std::vector<torch::Tensor> affine() const;
-  // Logarithms of factors on the scales of activations, 0 at first: one for each calibrated tensor
-  // that no convolution reads beside others (there, the scales of segments would move apart).
+  // Logarithms of factors on the scales of activations that may move (adjust.h), 0 at first.
   const std::vector<torch::Tensor>& scales() const { return scales_; }
 
   // Executor::step with rounded tensors, but outputs as they are before rounding: a loss on
@@ -41,8 +40,6 @@ class TrainableNetwork {
     torch::Tensor bias, shift_unit, accumulator;  // [O]; accumulator: the scale of the sums
     int input_scale = -1;                         // index into scales_, of the (first) input
   };
-  void find_scales();
-  bool absorbs(ir::TensorId id) const;
   static torch::Tensor bias(const Convolution& convolution);
   torch::Tensor accumulator_scale(const Convolution& convolution) const;
   torch::Tensor rounded_bias(const Convolution& convolution) const;
