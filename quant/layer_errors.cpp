@@ -31,16 +31,6 @@ std::vector<uint8_t> bytes_of(const torch::Tensor& alpha) {
   return {bytes.data_ptr<uint8_t>(), bytes.data_ptr<uint8_t>() + bytes.numel()};
 }
 
-// The quantized graph's operations with the float network's borders, which quantize() moves to the
-// nearest grid value.
-ir::Graph with_float_borders(const ir::Graph& quantized, const ir::Graph& fused) {
-  ir::Graph graph = quantized;
-  for (const ir::Op& from : fused.ops)
-    for (ir::Op& op : graph.ops)
-      if (op.name == from.name) op.conv.pad_value = from.conv.pad_value;
-  return graph;
-}
-
 // Three networks in step: the float one; the quantized one, every tensor of which is replaced by
 // the float one's as soon as it was compared, so that errors do not add up; and the quantized one
 // as it is. All run the quantized graph's operations, whose copies the float one just passes on,

@@ -21,6 +21,14 @@ Parameters real_parameters(const ir::Graph& quantized) {
   return parameters;
 }
 
+ir::Graph with_float_borders(const ir::Graph& quantized, const ir::Graph& fused) {
+  ir::Graph graph = quantized;
+  for (const ir::Op& from : fused.ops)
+    for (ir::Op& op : graph.ops)
+      if (op.name == from.name) op.conv.pad_value = from.conv.pad_value;
+  return graph;
+}
+
 torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid) {
   const torch::NoGradGuard no_gradients;
   return round_through(value, grid, GridRounding::nearest_even);

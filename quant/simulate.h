@@ -15,6 +15,11 @@ Executor simulator(const ir::Graph& quantized);
 // The real values of the integer weights and biases.
 Parameters real_parameters(const ir::Graph& quantized);
 
+// The quantized graph's operations with the float network's borders, which quantize() moves to the
+// nearest grid value. With the parameters of `fused` it computes what `fused` does, and a tensor
+// has one number in both.
+ir::Graph with_float_borders(const ir::Graph& quantized, const ir::Graph& fused);
+
 // [N][C][H][W] rounded to the nearest grid value and clamped to the grid's ends, as real values.
 torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid);
 

@@ -44,13 +44,10 @@ quant::Method method_named(const std::string& name) {
   return quant::Method::gptq;
 }
 
-// What the contract of the command line names but this version does not do is an error, never
-// silently something else.
-void require_available(const std::string& method) {
-  if (method == "brecq" || method == "qdrop")
-    throw Error(fmt::format(
-        "--method {}: this version of mattec does not have it; use ptq4vm, gptq, mse or minmax",
-        method));
+std::optional<quant::Reconstruction> reconstruction_named(const std::string& method) {
+  if (method == "brecq") return quant::Reconstruction::brecq;
+  if (method == "qdrop") return quant::Reconstruction::qdrop;
+  return std::nullopt;
 }
 
 bool is_on(const std::string& choice, const std::string& method) {
@@ -101,7 +98,6 @@ void print_summary(const QuantizeReport& report, const std::string& method) {
 
 void quantize(const QuantizeArguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
-  require_available(arguments.method);
   require_writable(arguments.output);
   if (!arguments.policy.empty()) require_policy(arguments.policy);
   const ir::Graph imported = frontend::read_network(arguments.model);
@@ -110,6 +106,7 @@ void quantize(const QuantizeArguments& arguments) {
   options.policy = arguments.policy.empty() ? arguments.bits : arguments.policy;
   options.calibration.method = method_named(arguments.method);
   options.calibration.seed = arguments.seed;
+  options.reconstruction = reconstruction_named(arguments.method);
   options.gac = is_on(arguments.gac, arguments.method);
   options.ofa = is_on(arguments.ofa, arguments.method);
   options.budget_minutes = arguments.budget_minutes;
@@ -171,8 +168,8 @@ void add_quantize(CLI::App& mattec) {
   add_size_option(*verb, "--size", arguments->size,
                   "Size of the calibration frames (default 512x288); the result serves any size");
   verb->add_option("--budget-minutes", arguments->budget_minutes,
-                   "Of the whole command, where something is trained. Ctrl-C ends training early, "
-                   "too: the best so far is written")
+                   "Of the whole command, where something is trained (brecq and qdrop do). Ctrl-C "
+                   "ends training early, too: the best so far is written")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   verb->add_option("--seed", arguments->seed, "Of everything random")->capture_default_str();

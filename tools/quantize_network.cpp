@@ -71,41 +71,83 @@ quant::BitPolicy policy_for(const ir::Graph& fused, const std::vector<quant::Cli
       size);
 }
 
+// What two cores need at 512x288 for the closed form, in minutes.
+constexpr double minutes_before = 4;
+
+// Minutes at 512x288 that each part has in which something is trained.
+double minutes_of_each(const QuantizeOptions& options, ir::Size size) {
+  const double pixels = static_cast<double>(size.width) * size.height / (512 * 288);
+  const int parts = (options.reconstruction ? 1 : 0) + (options.gac || options.ofa ? 1 : 0);
+  return (options.budget_minutes / pixels - minutes_before) / std::max(1, parts);
+}
+
 // As many steps as two cores make in what is left of the budget, so that the same command gives the
 // same result where the machine is fast enough. A slower one stops when the time is over.
-quant::TrainingOptions training_for(const QuantizeOptions& options, ir::Size size,
-                                    Clock::time_point start) {
-  constexpr double minutes_before = 4, steps_per_minute = 50;  // at 512x288
-  const double pixels = static_cast<double>(size.width) * size.height / (512 * 288);
+quant::TrainingOptions training_for(const QuantizeOptions& options, ir::Size size) {
+  constexpr double steps_per_minute = 50;
   quant::TrainingOptions training;
   training.affine = options.gac;
   training.flow = options.ofa;
   training.seed = options.calibration.seed;
-  training.steps = static_cast<int>(
-      std::max(20.0, (options.budget_minutes / pixels - minutes_before) * steps_per_minute));
+  training.steps =
+      static_cast<int>(std::max(20.0, minutes_of_each(options, size) * steps_per_minute));
   training.validation_step = std::clamp(training.steps / 8, 5, 40);
-  const auto end = start + std::chrono::duration<double>(60 * options.budget_minutes);
-  training.stop = [end] { return Clock::now() > end; };
   return training;
 }
 
-// An interrupt ends the training and keeps the best so far.
+quant::ReconstructionOptions reconstruction_for(const QuantizeOptions& options, ir::Size size) {
+  constexpr double steps_per_minute = 20, windows_minutes = 1;
+  quant::ReconstructionOptions reconstruction;
+  if (options.reconstruction) reconstruction.method = *options.reconstruction;
+  reconstruction.seed = options.calibration.seed;
+  reconstruction.steps = static_cast<int>(
+      std::max(4.0, (minutes_of_each(options, size) - windows_minutes) * steps_per_minute));
+  return reconstruction;
+}
+
+// What is trained ends when the time is over or at an interrupt; the best so far is kept.
+class Ending {
+ public:
+  explicit Ending(Clock::time_point end) : end_(end) {}
+  bool is_here() const { return interrupted_ || Clock::now() > end_; }
+  quant::Progress watched(const Part& part) {
+    return [this, part](double fraction, const std::string& what) {
+      try {
+        part(fraction, what);
+      } catch (const Interrupted&) {
+        forget_interrupt();
+        interrupted_ = true;
+      }
+    };
+  }
+  bool interrupted() const { return interrupted_; }
+
+ private:
+  Clock::time_point end_;
+  bool interrupted_ = false;
+};
+
+ir::Graph reconstructed(const ir::Graph& fused, const ir::Graph& quantized,
+                        const std::vector<quant::Clip>& clips, quant::ReconstructionOptions options,
+                        quant::ReconstructionRecord* record, Ending& ending, const Part& part) {
+  options.stop = [&ending] { return ending.is_here(); };
+  quant::ReconstructionRecord unread;
+  quant::ReconstructionRecord& blocks = record == nullptr ? unread : *record;
+  ir::Graph result =
+      quant::reconstruct(fused, quantized, clips, options, blocks, ending.watched(part));
+  if (ending.interrupted())
+    fmt::print(stderr, "\ninterrupted: the best so far, of {} blocks, is kept\n",
+               blocks.blocks.size());
+  return result;
+}
+
 ir::Graph trained(const ir::Graph& fused, const ir::Graph& quantized,
                   const std::vector<quant::Clip>& clips, quant::TrainingOptions options,
-                  TrainingCurves* curves, const Part& part) {
-  bool interrupted = false;
-  options.stop = [&interrupted, over = options.stop] { return interrupted || over(); };
-  const auto progress = [&](double fraction, const std::string& what) {
-    try {
-      part(fraction, what);
-    } catch (const Interrupted&) {
-      forget_interrupt();
-      interrupted = true;
-    }
-  };
+                  TrainingCurves* curves, Ending& ending, const Part& part) {
+  options.stop = [&ending] { return ending.is_here(); };
   quant::TrainingRecord record;
-  ir::Graph result = quant::train(fused, quantized, clips, options, record, progress);
-  if (interrupted)
+  ir::Graph result = quant::train(fused, quantized, clips, options, record, ending.watched(part));
+  if (ending.interrupted())
     fmt::print(stderr, "\ninterrupted: the best so far, of step {}, is kept\n", record.best_step);
   if (curves == nullptr) return result;
   for (size_t i = 0; i < record.loss.size(); ++i)
@@ -131,22 +173,32 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   const Clock::time_point start = Clock::now();
   quant::use_all_processors();
   const ir::Graph fused = frontend::fuse(ir::extract(imported, ir::Variant::direct));
-  const bool trains = options.gac || options.ofa;
-  const std::vector<quant::Clip> frames =
-      read_clips(clips, size, trains ? training_frames : options.calibration.frames_per_clip);
-  const quant::TrainingOptions training = training_for(options, size, start);
-  if (trains) quant::require_training_clips(frames, training);  // before minutes of work
+  const bool trains = options.gac || options.ofa, reconstructs = options.reconstruction.has_value();
+  const std::vector<quant::Clip> frames = read_clips(
+      clips, size, trains || reconstructs ? training_frames : options.calibration.frames_per_clip);
+  const quant::TrainingOptions training = training_for(options, size);
+  const quant::ReconstructionOptions reconstruction = reconstruction_for(options, size);
+  // Before minutes of work.
+  if (reconstructs) quant::require_reconstruction_clips(frames, reconstruction);
+  if (trains) quant::require_training_clips(frames, training);
   Progress progress("quantize", std::nullopt);
-  const Part all(progress, 0, 0.95), closed_form = trains ? all.sub(0, 0.4) : all;
+  const Part all(progress, 0, 0.95), closed_form = trains || reconstructs ? all.sub(0, 0.4) : all;
   const quant::Calibration calibration =
       quant::observe(fused, frames, options.calibration, closed_form.sub(0, 0.75));
   const quant::BitPolicy policy =
       policy_for(fused, frames, calibration, size, options, closed_form.sub(0.75, 0.9));
   ir::Graph quantized =
       quant::quantize(fused, calibration, policy, options.calibration, closed_form.sub(0.9, 1));
-  if (trains)
-    quantized = trained(fused, quantized, frames, training,
-                        record == nullptr ? nullptr : &record->training, all.sub(0.4, 1));
+  Ending ending(start + std::chrono::duration<double>(60 * options.budget_minutes));
+  const double reconstructing = !reconstructs ? 0.4 : trains ? 0.7 : 1;
+  if (reconstructs)
+    quantized = reconstructed(fused, quantized, frames, reconstruction,
+                              record == nullptr ? nullptr : &record->reconstruction, ending,
+                              all.sub(0.4, reconstructing));
+  if (trains && !ending.interrupted())
+    quantized =
+        trained(fused, quantized, frames, training, record == nullptr ? nullptr : &record->training,
+                ending, all.sub(reconstructing, 1));
   if (record == nullptr) return quantized;
   record->policy = policy;
   record->comparison =

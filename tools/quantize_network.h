@@ -1,6 +1,7 @@
 // What `mattec quantize` does between reading and writing, for the demo too.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "quant/calibrate.h"
 #include "quant/layer_errors.h"
 #include "quant/policy.h"
+#include "quant/reconstruct.h"
 
 namespace mattec::tools {
 
@@ -18,8 +20,9 @@ namespace mattec::tools {
 struct QuantizeOptions {
   std::string policy = "w8a8";
   quant::CalibrationOptions calibration;
-  bool gac = false, ofa = false;  // either: training after rounding
-  double budget_minutes = 10;     // for all of it, where something is trained
+  std::optional<quant::Reconstruction> reconstruction;  // of blocks, after rounding
+  bool gac = false, ofa = false;                        // either: training after that
+  double budget_minutes = 10;                           // for all of it, where something is trained
 };
 
 // Of a method that trains: (step, value); empty for those that do not.
@@ -32,6 +35,7 @@ struct TrainingCurves {
 struct QuantizeRecord {
   quant::BitPolicy policy;  // the measured one where it is measured
   quant::LayerComparison comparison;
+  quant::ReconstructionRecord reconstruction;
   TrainingCurves training;
 };
 
@@ -40,7 +44,8 @@ void require_policy(const std::string& policy);
 
 // The direct variant of an imported network as an integer graph, calibrated on `clips` (see
 // find_clips) at `size`. Fills `record` unless null, which takes a few frames of each clip more.
-// Shows progress. An interrupt during training ends the training only. Throws Error, Interrupted.
+// Shows progress. An interrupt during reconstruction or training ends these only. Throws Error,
+// Interrupted.
 ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::string>& clips,
                            ir::Size size, const QuantizeOptions& options,
                            QuantizeRecord* record = nullptr);

@@ -86,6 +86,13 @@ Json training_json(const TrainingCurves& training) {
           {"best_step", training.best_step}};
 }
 
+Json reconstruction_json(const quant::ReconstructionRecord& reconstruction) {
+  Json blocks = Json::array();
+  for (const quant::ReconstructedBlock& block : reconstruction.blocks)
+    blocks.push_back({{"name", block.name}, {"steps", block.steps}, {"ratio", block.ratio}});
+  return {{"loss", reconstruction.loss}, {"blocks", blocks}};
+}
+
 void write_text(const std::string& staged, const std::string& text, const std::string& final) {
   write_file(staged, text.data(), text.size(), final);
 }
@@ -132,6 +139,8 @@ std::string report_json(const QuantizeReport& report) {
     json["clips"].push_back({{"name", clip_name(report.clips[i])},
                              {"alpha_difference", comparison.clips.at(i).alpha_difference}});
   if (!report.truth.empty()) json["truth"] = truth_json(report.truth);
+  if (!report.record.reconstruction.blocks.empty())
+    json["reconstruction"] = reconstruction_json(report.record.reconstruction);
   const TrainingCurves& training = report.record.training;
   if (!training.loss.empty() || !training.validation.empty())
     json["training"] = training_json(training);

@@ -164,6 +164,20 @@ std::string layers(const Json& layers) {
   return table(rows);
 }
 
+// What reconstruction left of each block's error, and its losses, block after block.
+std::string reconstruction(const Json& json) {
+  std::vector<std::pair<int, double>> losses;
+  for (const Json& loss : json["loss"])
+    losses.emplace_back(static_cast<int>(losses.size()) + 1, loss.get<double>());
+  std::string rows = row({heading("block"), heading("steps"), heading("error left")});
+  for (const Json& block : json["blocks"]) {
+    const double ratio = block["ratio"].get<double>();
+    rows += row({cell(block["name"]), cell(number(block["steps"], 0)),
+                 bar(fmt::format("{:.1f} %", 100 * ratio), ratio)});
+  }
+  return curve("loss", losses) + table(rows);
+}
+
 std::string section(const std::string& title, const std::string& text, const std::string& body) {
   const std::string paragraph = text.empty() ? "" : "<p>" + escaped(text) + "</p>\n";
   return fmt::format("<h2>{}</h2>\n{}{}", escaped(title), paragraph, body);
@@ -184,6 +198,11 @@ std::string report_html(const QuantizeReport& report) {
       "Of the last frame played of calibration clips, by the float network and by the "
       "quantized one's float simulation.",
       mattes(json["clips"], report.record.comparison.clips) + clip_differences(json["clips"]));
+  if (json.contains("reconstruction"))
+    body += section("Reconstruction of blocks",
+                    "Expected squared change of alpha by what a block passes on, on clips that are "
+                    "not trained on, over that before; a block that did not gain stays as it was.",
+                    reconstruction(json["reconstruction"]));
   if (json.contains("training")) {
     const Json& training = json["training"];
     body += section("Training", fmt::format("Best step: {}.", training["best_step"].get<int>()),

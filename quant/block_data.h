@@ -1,0 +1,71 @@
+// What block reconstruction learns from: windows of calibration clips, carried from block to block
+// by the float network and the quantized one side by side.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "ir/graph.h"
+#include "quant/block_network.h"
+#include "quant/blocks.h"
+#include "quant/executor.h"
+#include "quant/frames.h"
+
+namespace mattec::quant {
+
+struct ReconstructionOptions;
+
+// Some frames in a row. Tensors are there from the block that makes them to the last that reads
+// them.
+struct BlockWindow {
+  struct Network {
+    std::vector<Values> frames;
+    std::vector<torch::Tensor> states;  // before the first frame
+  };
+  Network exact, quantized;
+  // Gradient of a random projection of alpha with respect to what blocks pass on, bfloat16.
+  std::vector<Values> sensitivity;
+};
+
+class BlockData {
+ public:
+  // `fused`: what `quantized` was made from. The graphs must outlive it.
+  BlockData(const ir::Graph& fused, const ir::Graph& quantized, const std::vector<Block>& blocks,
+            const std::vector<Clip>& clips, const ReconstructionOptions& options);
+  BlockData(const BlockData&) = delete;  // the executor holds the address of its graph
+  BlockData& operator=(const BlockData&) = delete;
+
+  // The float network's outputs of the block, in every window.
+  void teach(const Block& block);
+  // Those of the quantized network, `quantized` being its present form. Blocks are taken in their
+  // order; what no later one reads is let go.
+  void advance(const Block& block, const ir::Graph& quantized);
+
+  const std::vector<BlockWindow>& training() const { return training_; }
+  const std::vector<BlockWindow>& validation() const { return validation_; }
+
+  // The block's inputs and state, as its operations expect them: of frame `t` of a window, states
+  // being what `before` holds unless it is the first.
+  Values inputs(const BlockWindow::Network& network, const Block& block, size_t t,
+                const Values& before) const;
+
+ private:
+  BlockWindow window(const Clip& frames, size_t warm_up);
+  void set_empty_states(BlockWindow& window, const torch::Tensor& frame) const;
+  void find_sensitivity(BlockWindow& window, const std::vector<torch::Tensor>& frames);
+  void run(BlockWindow::Network& network, const Block& block, const Executor& executor);
+  void let_go(BlockWindow& window) const;
+
+  const ir::Graph& graph_;  // the quantized one as it was at first, for its operations
+  const ir::Graph exact_graph_;
+  Executor exact_, start_;
+  size_t alpha_;
+  std::vector<bool> passed_on_;  // per tensor: an output of a block
+  std::vector<int> last_read_;   // per tensor: number of the last other block that reads it, or -1
+  int done_ = 0;                 // number of the block to advance by
+  at::Generator generator_;
+  std::vector<BlockWindow> training_, validation_;
+};
+
+}  // namespace mattec::quant

@@ -1,0 +1,59 @@
+// Block reconstruction after rounding: BRECQ (Li et al., 2021) and QDrop (Wei et al., 2022) from
+// the integers that quantize() made. The float network is the teacher; no labels.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ir/graph.h"
+#include "quant/calibrate.h"
+#include "quant/frames.h"
+
+namespace mattec::quant {
+
+enum class Reconstruction {
+  brecq,  // roundings with what the block stores unrounded, then scales
+  qdrop   // together, while half of the block's inputs and of what it stores is left unrounded
+};
+
+struct ReconstructionOptions {
+  Reconstruction method = Reconstruction::qdrop;
+  int steps = 200;  // of a block, in the mean over blocks as their cost weighs them
+  uint64_t seed = 0;
+  int window = 2;                   // frames that gradients flow through
+  int warm_up = 2;                  // frames played before every second window, without gradients
+  int windows_per_clip = 4;         // kept in memory
+  std::function<bool()> stop = {};  // asked before each step; what is not done stays as it is
+};
+
+struct ReconstructedBlock {
+  std::string name;
+  int steps = 0;
+  // Expected squared change of alpha on clips that are not trained on, over that before.
+  double ratio = 1;
+};
+
+struct ReconstructionRecord {
+  std::vector<double> loss;  // of each step, over its block's before
+  std::vector<ReconstructedBlock> blocks;
+};
+
+// Throws Error, naming the clip, unless there are two clips at least, each of at least window +
+// warm_up frames.
+void require_reconstruction_clips(const std::vector<Clip>& clips,
+                                  const ReconstructionOptions& options);
+
+// Returns `quantized` with other roundings of weights (by one step at most), biases and scales of
+// activations, block after block (blocks.h); in each, what lowers the error on every fourth clip
+// (is_validation_clip), which is not trained on. `fused` is the float graph that `quantized` was
+// made from. The error of what a block passes on is weighed by the squared gradient of random
+// projections of alpha. Clips as for observe(). Same arguments and LibTorch threads give the same
+// result. Throws Error.
+ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
+                      const std::vector<Clip>& clips, const ReconstructionOptions& options,
+                      ReconstructionRecord& record, const Progress& progress = {});
+
+}  // namespace mattec::quant
