@@ -23,7 +23,8 @@ size_t at(int index) { return static_cast<size_t>(index); }
 BlockData::BlockData(const ir::Graph& fused, const ir::Graph& quantized,
                      const std::vector<Block>& blocks, const std::vector<Clip>& clips,
                      const ReconstructionOptions& options)
-    : graph_(quantized),
+    : blocks_(blocks),
+      graph_(quantized),
       exact_graph_(with_float_borders(quantized, fused)),
       exact_(exact_graph_, channels_last_executor(fused).parameters),
       start_(block_simulator(quantized)),
@@ -105,6 +106,7 @@ void BlockData::find_sensitivity(BlockWindow& window, const std::vector<Tensor>&
     seen.emplace_back(graph_.tensors.size());
     const Tensor leaf = frame.detach().requires_grad_(true);  // something to differentiate by
     const Tensor alpha = exact_.step(leaf, states)[alpha_];
+    window.alpha.push_back(alpha.detach());
     const Tensor signs = torch::randint(2, alpha.sizes(), generator_, torch::kFloat) * 2 - 1;
     projection = projection + (alpha * signs).sum();
   }
@@ -165,6 +167,34 @@ void BlockData::advance(const Block& block, const ir::Graph& quantized) {
       let_go(window);
     }
   ++done_;
+}
+
+double BlockData::alpha_error(const BlockWindow& window, const Executor& executor) const {
+  const BlockWindow::Network& network = window.quantized;
+  double sum = 0;
+  Values before;
+  for (size_t t = 0; t < network.frames.size(); ++t) {
+    Values values = network.frames[t];
+    for (size_t b = at(done_); b < blocks_.size(); ++b) {
+      for (const int s : blocks_[b].states) {
+        const ir::State& state = graph_.states[at(s)];
+        values[at(state.input)] = t == 0 ? network.states[at(s)] : before[at(state.output)];
+      }
+      run_block(graph_, blocks_[b], executor, values);
+    }
+    const Tensor& alpha = values[at(graph_.outputs[alpha_].tensor)];
+    sum += (alpha - window.alpha[t]).abs().mean().item<double>();
+    before = std::move(values);
+  }
+  return sum / static_cast<double>(network.frames.size());
+}
+
+std::vector<double> BlockData::alpha_errors(const ir::Graph& quantized) const {
+  const torch::NoGradGuard no_gradients;
+  const Executor executor = block_simulator(quantized);
+  std::vector<double> errors;
+  for (const BlockWindow& window : validation_) errors.push_back(alpha_error(window, executor));
+  return errors;
 }
 
 }  // namespace mattec::quant

@@ -26,11 +26,12 @@ struct BlockWindow {
   Network exact, quantized;
   // Gradient of a random projection of alpha with respect to what blocks pass on, bfloat16.
   std::vector<Values> sensitivity;
+  std::vector<torch::Tensor> alpha;  // the float network's
 };
 
 class BlockData {
  public:
-  // `fused`: what `quantized` was made from. The graphs must outlive it.
+  // `fused`: what `quantized` was made from. The graphs and `blocks` must outlive it.
   BlockData(const ir::Graph& fused, const ir::Graph& quantized, const std::vector<Block>& blocks,
             const std::vector<Clip>& clips, const ReconstructionOptions& options);
   BlockData(const BlockData&) = delete;  // the executor holds the address of its graph
@@ -41,6 +42,10 @@ class BlockData {
   // Those of the quantized network, `quantized` being its present form. Blocks are taken in their
   // order; what no later one reads is let go.
   void advance(const Block& block, const ir::Graph& quantized);
+
+  // Mean |alpha - float alpha| of each validation window if the network, from the block to advance
+  // by on, were `quantized`.
+  std::vector<double> alpha_errors(const ir::Graph& quantized) const;
 
   const std::vector<BlockWindow>& training() const { return training_; }
   const std::vector<BlockWindow>& validation() const { return validation_; }
@@ -57,13 +62,16 @@ class BlockData {
   void run(BlockWindow::Network& network, const Block& block, const Executor& executor);
   void let_go(BlockWindow& window) const;
 
+  double alpha_error(const BlockWindow& window, const Executor& executor) const;
+
+  const std::vector<Block>& blocks_;
   const ir::Graph& graph_;  // the quantized one as it was at first, for its operations
   const ir::Graph exact_graph_;
   Executor exact_, start_;
   size_t alpha_;
   std::vector<bool> passed_on_;  // per tensor: an output of a block
   std::vector<int> last_read_;   // per tensor: number of the last other block that reads it, or -1
-  int done_ = 0;                 // number of the block to advance by
+  int done_ = 0;                 // blocks advanced by
   at::Generator generator_;
   std::vector<BlockWindow> training_, validation_;
 };

@@ -23,16 +23,17 @@ using torch::optim::AdamOptions;
 
 size_t at(int index) { return static_cast<size_t>(index); }
 
-// About how much the squared change of alpha is: `difference` as one error at each pixel, and as
-// errors of channels on their own, weighed alike. A little of the mean sensitivity is added
-// everywhere: where alpha is saturated it has none, but larger errors would show.
+// About how much alpha changes: `difference` as one error at each pixel, and as errors of channels
+// on their own, weighed alike. The weight is the size of the gradient, not its square, of which a
+// few pixels have nearly all. A little of the mean is added everywhere: where alpha is saturated
+// there is no gradient, but larger errors would show.
 Tensor weighed(const Tensor& difference, const Tensor& sensitivity) {
   constexpr double everywhere = 0.05;
   const Tensor gradient = sensitivity.to(torch::kFloat);
-  const Tensor change = gradient * difference;
-  const double mean = gradient.square().mean().item<double>();
+  const Tensor size = gradient.abs();
+  const Tensor change = gradient.sign() * size.sqrt() * difference;
   return 0.5 * change.sum(1).square().sum() + 0.5 * change.square().sum() +
-         everywhere * mean * difference.square().sum();
+         everywhere * size.mean() * difference.square().sum();
 }
 
 // Runs a block over a window. `run(values)` computes a frame.
@@ -54,21 +55,35 @@ Tensor error_of(const BlockWindow& window, const Block& block, const Inputs& inp
   return sum;
 }
 
-// Of the integers of `quantized`, on all windows.
-double error_of(const std::vector<BlockWindow>& windows, const BlockData& data, const Block& block,
-                const ir::Graph& quantized) {
+// Of the integers of `quantized`, in each window.
+std::vector<double> errors_of(const std::vector<BlockWindow>& windows, const BlockData& data,
+                              const Block& block, const ir::Graph& quantized) {
   const torch::NoGradGuard no_gradients;
   const Executor executor = block_simulator(quantized);
+  std::vector<double> errors;
+  for (const BlockWindow& window : windows) {
+    const auto inputs = [&](size_t t, const Values& before) {
+      return data.inputs(window.quantized, block, t, before);
+    };
+    const auto run = [&](Values& values) { run_block(quantized, block, executor, values); };
+    errors.push_back(error_of(window, block, inputs, run).item<double>());
+  }
+  return errors;
+}
+
+double mean_of(const std::vector<double>& values) {
   double sum = 0;
-  for (const BlockWindow& window : windows)
-    sum += error_of(
-               window, block,
-               [&](size_t t, const Values& before) {
-                 return data.inputs(window.quantized, block, t, before);
-               },
-               [&](Values& values) { run_block(quantized, block, executor, values); })
-               .item<double>();
-  return sum / static_cast<double>(windows.size());
+  for (const double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
+}
+
+// Geometric mean over windows of what `now` is of `before`. A hundredth of the mean is added: a
+// window with hardly any error must not decide.
+double ratio_of(const std::vector<double>& now, const std::vector<double>& before) {
+  const double slack = 0.01 * mean_of(before) + 1e-12;
+  double sum = 0;
+  for (size_t i = 0; i < now.size(); ++i) sum += std::log((now[i] + slack) / (before[i] + slack));
+  return std::exp(sum / static_cast<double>(now.size()));
 }
 
 // Multiplications and stored values of a block, as processor time goes.
@@ -107,9 +122,11 @@ class BlockTrainer {
         network_(quantized, fused, block, seed),
         engine_(seed),
         generator_(at::detail::createCPUGenerator(seed + 1)),
-        reference_(error_of(data.training(), data, block, quantized)) {}
+        before_(errors_of(data.training(), data, block, quantized)),
+        slack_(0.01 * mean_of(before_)) {}
 
-  bool has_work() const { return reference_ > 0 && !network_.roundings().empty(); }
+  // Whether the matte depends on anything here that can change.
+  bool has_work() const { return slack_ > 0 && !network_.roundings().empty(); }
   ir::Graph folded() const { return network_.folded(); }
 
   void train(int steps, std::vector<double>& losses) {
@@ -145,7 +162,7 @@ class BlockTrainer {
       options_of(optimizer, 0).lr(slow_rate * cosine);
       optimizer.zero_grad();
       network_.prepare(rounds ? BlockNetwork::Weights::soft : BlockNetwork::Weights::hard, dropped);
-      Tensor loss = loss_of(next(), pass == Pass::joint);
+      Tensor loss = next_loss(pass == Pass::joint);
       losses.push_back(loss.item<double>());
       loss.backward();
       if (rounds) decide(share, balance);
@@ -179,9 +196,10 @@ class BlockTrainer {
     sum.backward();
   }
 
-  const BlockWindow& next() { return data_.training()[engine_() % data_.training().size()]; }
-
-  Tensor loss_of(const BlockWindow& window, bool mixed) {
+  // Of a random window, over what it was before; windows count alike.
+  Tensor next_loss(bool mixed) {
+    const size_t i = engine_() % data_.training().size();
+    const BlockWindow& window = data_.training()[i];
     const auto inputs = [&](size_t t, const Values& before) {
       Values values = data_.inputs(window.quantized, block_, t, before);
       if (!mixed) return values;
@@ -192,22 +210,35 @@ class BlockTrainer {
       return values;
     };
     return error_of(window, block_, inputs, [this](Values& values) { network_.run(values); }) /
-           reference_;
+           (before_[i] + slack_);
   }
 
   static AdamOptions& options_of(Adam& optimizer, size_t group) {
     return static_cast<AdamOptions&>(optimizer.param_groups()[group].options());
   }
 
-  static constexpr double slow_rate = 1e-3, free_share = 0.2;
+  static constexpr double slow_rate = 3e-3, free_share = 0.2;
   const Block& block_;
   const BlockData& data_;
   const ReconstructionOptions& options_;
   BlockNetwork network_;
   std::mt19937_64 engine_;
   at::Generator generator_;
-  double reference_;
+  std::vector<double> before_;  // of each window
+  double slack_;
 };
+
+// Takes `changed` over where it is better.
+void judge(ir::Graph changed, const Block& block, const BlockData& data, ir::Graph& result,
+           std::vector<double>& alpha, ReconstructedBlock& entry) {
+  entry.ratio = ratio_of(errors_of(data.validation(), data, block, changed),
+                         errors_of(data.validation(), data, block, result));
+  std::vector<double> now = data.alpha_errors(changed);
+  entry.alpha_ratio = ratio_of(now, alpha);
+  if (!entry.is_kept()) return;
+  result = std::move(changed);
+  alpha = std::move(now);
+}
 
 }  // namespace
 
@@ -231,6 +262,7 @@ ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
   for (const Block& block : blocks) costs.push_back(cost_of(quantized, block, sizes));
   const std::vector<int> steps = steps_of(costs, options.steps);
   ir::Graph result = quantized;
+  std::vector<double> alpha = data.alpha_errors(result);
   double done = 0, all = 0;
   for (size_t b = 0; b < blocks.size(); ++b) all += costs[b] * steps[b];
   for (size_t b = 0; b < blocks.size(); ++b) {
@@ -243,21 +275,15 @@ ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
       const size_t before = record.loss.size();
       trainer.train(steps[b], record.loss);
       entry.steps = static_cast<int>(record.loss.size() - before);
-      const double start = error_of(data.validation(), data, block, result);
-      ir::Graph changed = trainer.folded();
-      const double now = error_of(data.validation(), data, block, changed);
-      if (now < start) {
-        entry.ratio = now / start;
-        result = std::move(changed);
-      }
+      judge(trainer.folded(), block, data, result, alpha, entry);
     }
     record.blocks.push_back(entry);
     data.advance(block, result);
     done += costs[b] * steps[b];
     if (progress)
       progress(done / all, "reconstructing, block " + std::to_string(b + 1) + " of " +
-                               std::to_string(blocks.size()) + " (" + block.name + "), error " +
-                               std::to_string(entry.ratio) + " of before");
+                               std::to_string(blocks.size()) + " (" + block.name + "), error of alpha " +
+                               std::to_string(1e3 * mean_of(alpha)) + "e-3");
   }
   return result;
 }

@@ -25,15 +25,18 @@ struct ReconstructionOptions {
   uint64_t seed = 0;
   int window = 2;                   // frames that gradients flow through
   int warm_up = 2;                  // frames played before every second window, without gradients
-  int windows_per_clip = 4;         // kept in memory
+  int windows_per_clip = 3;         // kept in memory
   std::function<bool()> stop = {};  // asked before each step; what is not done stays as it is
 };
 
 struct ReconstructedBlock {
   std::string name;
   int steps = 0;
-  // Expected squared change of alpha on clips that are not trained on, over that before.
-  double ratio = 1;
+  // On clips that are not trained on, over those before, in the geometric mean over windows: the
+  // error of what the block passes on, and that of alpha. Where both fall, what was trained is
+  // kept.
+  double ratio = 1, alpha_ratio = 1;
+  bool is_kept() const { return ratio < 1 && alpha_ratio < 1; }
 };
 
 struct ReconstructionRecord {
@@ -47,11 +50,11 @@ void require_reconstruction_clips(const std::vector<Clip>& clips,
                                   const ReconstructionOptions& options);
 
 // Returns `quantized` with other roundings of weights (by one step at most), biases and scales of
-// activations, block after block (blocks.h); in each, what lowers the error on every fourth clip
-// (is_validation_clip), which is not trained on. `fused` is the float graph that `quantized` was
-// made from. The error of what a block passes on is weighed by the squared gradient of random
-// projections of alpha. Clips as for observe(). Same arguments and LibTorch threads give the same
-// result. Throws Error.
+// activations, block after block (blocks.h); in each, what lowers its error and that of alpha on
+// every fourth clip (is_validation_clip), which is not trained on. `fused` is the float graph that
+// `quantized` was made from. The squared error of what a block passes on is weighed by the gradient
+// of random projections of alpha. Clips as for observe(). Same arguments and LibTorch threads give
+// the same result. Throws Error.
 ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
                       const std::vector<Clip>& clips, const ReconstructionOptions& options,
                       ReconstructionRecord& record, const Progress& progress = {});

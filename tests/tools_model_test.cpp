@@ -176,7 +176,8 @@ TEST_F(Verbs, QuantizeRefusesWhatItCannotDo) {
   };
   expect_failure(quantize({"--calibration", clip(), "--policy", "w2a2"}), 1, "--policy w2a2");
   expect_failure(quantize({"--calibration", clip(), "--policy", "none.json"}), 1, "none.json");
-  expect_failure(quantize({"--calibration", clip(), "--method", "brecq"}), 1, "--method brecq");
+  expect_failure(quantize({"--calibration", clip(), "--method", "brecq"}), 1,
+                 "one calibration clip; training needs two");
   expect_failure(quantize({"--calibration", "no/folder"}), 1, "no/folder: no such file or folder");
   fs::create_directory(*scratch_ / "empty");
   expect_failure(quantize({"--calibration", *scratch_ / "empty"}), 1, "holds no clips");

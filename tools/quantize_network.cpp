@@ -96,7 +96,7 @@ quant::TrainingOptions training_for(const QuantizeOptions& options, ir::Size siz
 }
 
 quant::ReconstructionOptions reconstruction_for(const QuantizeOptions& options, ir::Size size) {
-  constexpr double steps_per_minute = 20, windows_minutes = 1;
+  constexpr double steps_per_minute = 20, windows_minutes = 2;
   quant::ReconstructionOptions reconstruction;
   if (options.reconstruction) reconstruction.method = *options.reconstruction;
   reconstruction.seed = options.calibration.seed;
@@ -189,7 +189,8 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
       policy_for(fused, frames, calibration, size, options, closed_form.sub(0.75, 0.9));
   ir::Graph quantized =
       quant::quantize(fused, calibration, policy, options.calibration, closed_form.sub(0.9, 1));
-  Ending ending(start + std::chrono::duration<double>(60 * options.budget_minutes));
+  const std::chrono::duration<double> budget(60 * options.budget_minutes);
+  Ending ending(start + std::chrono::duration_cast<Clock::duration>(budget));
   const double reconstructing = !reconstructs ? 0.4 : trains ? 0.7 : 1;
   if (reconstructs)
     quantized = reconstructed(fused, quantized, frames, reconstruction,

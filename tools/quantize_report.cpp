@@ -89,7 +89,10 @@ Json training_json(const TrainingCurves& training) {
 Json reconstruction_json(const quant::ReconstructionRecord& reconstruction) {
   Json blocks = Json::array();
   for (const quant::ReconstructedBlock& block : reconstruction.blocks)
-    blocks.push_back({{"name", block.name}, {"steps", block.steps}, {"ratio", block.ratio}});
+    blocks.push_back({{"name", block.name},
+                      {"steps", block.steps},
+                      {"ratio", block.ratio},
+                      {"kept", block.is_kept()}});
   return {{"loss", reconstruction.loss}, {"blocks", blocks}};
 }
 

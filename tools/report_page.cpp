@@ -169,11 +169,14 @@ std::string reconstruction(const Json& json) {
   std::vector<std::pair<int, double>> losses;
   for (const Json& loss : json["loss"])
     losses.emplace_back(static_cast<int>(losses.size()) + 1, loss.get<double>());
-  std::string rows = row({heading("block"), heading("steps"), heading("error left")});
+  std::string rows = row({heading("block"), heading("steps"), heading("error left"),
+                          heading("error of alpha left"), heading("kept")});
   for (const Json& block : json["blocks"]) {
     const double ratio = block["ratio"].get<double>();
     rows += row({cell(block["name"]), cell(number(block["steps"], 0)),
-                 bar(fmt::format("{:.1f} %", 100 * ratio), ratio)});
+                 bar(fmt::format("{:.1f} %", 100 * ratio), std::min(ratio, 1.0)),
+                 cell(fmt::format("{:.1f} %", 100 * block["alpha_ratio"].get<double>())),
+                 cell(block["kept"].get<bool>() ? "yes" : "no")});
   }
   return curve("loss", losses) + table(rows);
 }
@@ -199,10 +202,12 @@ std::string report_html(const QuantizeReport& report) {
       "quantized one's float simulation.",
       mattes(json["clips"], report.record.comparison.clips) + clip_differences(json["clips"]));
   if (json.contains("reconstruction"))
-    body += section("Reconstruction of blocks",
-                    "Expected squared change of alpha by what a block passes on, on clips that are "
-                    "not trained on, over that before; a block that did not gain stays as it was.",
-                    reconstruction(json["reconstruction"]));
+    body +=
+        section("Reconstruction of blocks",
+                "Errors of what a block passes on, weighed by what alpha depends on, on clips that "
+                "are not trained on, over those before. A block that did not gain stays as it "
+                "was.",
+                reconstruction(json["reconstruction"]));
   if (json.contains("training")) {
     const Json& training = json["training"];
     body += section("Training", fmt::format("Best step: {}.", training["best_step"].get<int>()),
