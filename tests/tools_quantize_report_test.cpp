@@ -76,6 +76,7 @@ TEST(QuantizeReport, JsonSaysWhatWasDone) {
             small_report().record.comparison.clips[1].alpha_difference);
   EXPECT_FALSE(json.contains("truth"));
   EXPECT_FALSE(json.contains("training"));
+  EXPECT_FALSE(json.contains("reconstruction"));
 }
 
 TEST(QuantizeReport, JsonCountsWeightsAndProducts) {
@@ -116,6 +117,21 @@ TEST(QuantizeReport, JsonHasEveryLayersGridAndErrors) {
   EXPECT_EQ(layer_of(json, "stem")["input_bits"], Json({8}));
   EXPECT_EQ(layer_of(json, "last")["input_bits"].size(), 3U);
   EXPECT_FALSE(layer_of(json, "pool").contains("weight_bits"));
+}
+
+TEST(QuantizeReport, SaysWhatReconstructionDidToEachBlock) {
+  QuantizeReport report = small_report();
+  report.record.reconstruction.loss = {1, 0.5, 0.75};
+  report.record.reconstruction.blocks = {{"stem & <dw>", 2, 0.5, 0.875}, {"last", 1, 0.5, 1.25}};
+  const Json json = Json::parse(report_json(report))["reconstruction"];
+  EXPECT_EQ(json["loss"], Json::parse("[1, 0.5, 0.75]"));
+  EXPECT_EQ(json["blocks"], Json::parse(R"([
+      {"name": "stem & <dw>", "steps": 2, "ratio": 0.5, "alpha_ratio": 0.875, "kept": true},
+      {"name": "last", "steps": 1, "ratio": 0.5, "alpha_ratio": 1.25, "kept": false}])"));
+  const std::string html = report_html(report);
+  EXPECT_NE(html.find("stem &amp; &lt;dw&gt;"), std::string::npos);
+  EXPECT_NE(html.find("87.5 %"), std::string::npos);
+  EXPECT_NE(html.find("125.0 %"), std::string::npos);
 }
 
 TEST(QuantizeReport, JsonHasCurvesAndTruthWhereThereAreSome) {

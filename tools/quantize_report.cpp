@@ -92,6 +92,7 @@ Json reconstruction_json(const quant::ReconstructionRecord& reconstruction) {
     blocks.push_back({{"name", block.name},
                       {"steps", block.steps},
                       {"ratio", block.ratio},
+                      {"alpha_ratio", block.alpha_ratio},
                       {"kept", block.is_kept()}});
   return {{"loss", reconstruction.loss}, {"blocks", blocks}};
 }
