@@ -124,39 +124,28 @@ TEST_F(Training, InterruptedKeepsTheBestSoFar) {
 }
 
 TEST_F(Training, ReconstructsBlocks) {
-  const CommandResult plain =
-      command(*scratch_, quantize("mse", {"--method", "mse", "--bits", "w4a4"}));
-  ASSERT_EQ(plain.exit_code, 0) << plain.err;
-  EXPECT_FALSE(report("mse").contains("reconstruction"));
-  for (const char* method : {"brecq", "qdrop"}) {
-    const CommandResult result = command(
-        *scratch_,
-        quantize(method, {"--bits", "w4a4", "--method", method, "--budget-minutes", "0.8"}));
-    ASSERT_EQ(result.exit_code, 0) << result.err;
-    EXPECT_EQ(report(method)["settings"]["method"], method);
-    const Json blocks = report(method)["reconstruction"]["blocks"];
-    ASSERT_GT(blocks.size(), 3U);
-    size_t steps = 0, kept = 0;
-    for (const Json& block : blocks) {
-      steps += block["steps"].get<size_t>();
-      kept += block["kept"].get<bool>() ? 1 : 0;
-    }
-    EXPECT_EQ(report(method)["reconstruction"]["loss"].size(), steps);
-    EXPECT_GT(kept, 0U);
-    EXPECT_FALSE(report(method).contains("training"));
+  const CommandResult result = command(
+      *scratch_,
+      quantize("brecq", {"--bits", "w4a4", "--method", "brecq", "--budget-minutes", "0.3"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json json = report("brecq");
+  EXPECT_EQ(json["settings"]["method"], "brecq");
+  EXPECT_FALSE(json.contains("training"));
+  size_t steps = 0, kept = 0;
+  for (const Json& block : json["reconstruction"]["blocks"]) {
+    steps += block["steps"].get<size_t>();
+    kept += block["kept"].get<bool>() ? 1 : 0;
   }
-  const ir::Graph brecq = model("brecq"), qdrop = model("qdrop");
-  bool differs = false;
-  for (size_t i = 0; i < brecq.ops.size(); ++i)
-    differs = differs || brecq.ops[i].conv.quantized_weight != qdrop.ops[i].conv.quantized_weight;
-  EXPECT_TRUE(differs);
+  EXPECT_GT(kept, 0U);
+  EXPECT_EQ(json["reconstruction"]["loss"].size(), steps);
 }
 
-TEST_F(Training, FollowsReconstructionWhereAskedFor) {
+TEST_F(Training, FollowsReconstruction) {
   const CommandResult result =
       command(*scratch_, quantize("both", {"--bits", "w4a8", "--method", "qdrop", "--gac", "on",
-                                           "--budget-minutes", "0.5"}));
+                                           "--budget-minutes", "0.3"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(report("both")["settings"]["method"], "qdrop");
   EXPECT_TRUE(report("both").contains("reconstruction"));
   EXPECT_TRUE(report("both").contains("training"));
 }
