@@ -104,8 +104,8 @@ class Partition {
     const int before = source(it.inputs[0]);
     if (is_view(it.kind)) join(before, i);
     if (is_resampling(it.kind)) {
-      const std::vector<int> reading = graph_.consumers(it.output);
-      join(reading.empty() ? before : reading[0], i);
+      const std::set<int> reading = readers(it.output);
+      join(reading.empty() ? before : *reading.begin(), i);
     }
     if (vector_[at(it.output)])
       for (const int reader : graph_.consumers(it.output)) join(reader, i);

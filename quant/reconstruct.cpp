@@ -282,8 +282,8 @@ ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
     done += costs[b] * steps[b];
     if (progress)
       progress(done / all, "reconstructing, block " + std::to_string(b + 1) + " of " +
-                               std::to_string(blocks.size()) + " (" + block.name + "), error of alpha " +
-                               std::to_string(1e3 * mean_of(alpha)) + "e-3");
+                               std::to_string(blocks.size()) + " (" + block.name +
+                               "), error of alpha " + std::to_string(1e3 * mean_of(alpha)) + "e-3");
   }
   return result;
 }

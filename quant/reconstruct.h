@@ -25,7 +25,7 @@ struct ReconstructionOptions {
   uint64_t seed = 0;
   int window = 2;                   // frames that gradients flow through
   int warm_up = 2;                  // frames played before every second window, without gradients
-  int windows_per_clip = 3;         // kept in memory
+  int windows_per_clip = 2;         // kept in memory
   std::function<bool()> stop = {};  // asked before each step; what is not done stays as it is
 };
 

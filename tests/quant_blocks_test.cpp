@@ -81,6 +81,22 @@ TEST(Blocks, AreTheFunctionsOfANetwork) {
   EXPECT_EQ(names_of(SmallMattingNetwork(1).graph), expected);
 }
 
+TEST(Blocks, AreTheSameWithCopies) {
+  const ir::Graph fused = SmallMattingNetwork(1).graph;
+  std::vector<Names> names = names_of(with_low_copies(fused));
+  const auto is_copy = [](const std::string& name) {
+    return name.find(".copy") != std::string::npos;
+  };
+  size_t copies = 0;
+  for (Names& block : names) {
+    const size_t before = block.size();
+    block.erase(std::remove_if(block.begin(), block.end(), is_copy), block.end());
+    copies += before - block.size();
+  }
+  EXPECT_EQ(names, names_of(fused));
+  EXPECT_GT(copies, 2U);
+}
+
 // An inverted residual with an expansion, a decoder's stage, a pair of dense convolutions.
 class StagedNetwork : public testing::NetworkBuilder {
  public:
