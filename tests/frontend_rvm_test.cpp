@@ -93,15 +93,16 @@ int filter_count(const ir::Graph& graph) {
 // In float, LibTorch itself is 1.4e-5 away from its own states in double after a few frames, and
 // 1.1e-5 from the refiner's outputs (quotients of small variances); folding changes the order of
 // its sums, so the folded graph is as far away in another direction (states 1.9e-5, outputs 8e-6,
-// refined 1.3e-5). So everything is compared in double too, where only the rounding of folded
-// weights remains; and without folding, bit for bit.
+// refined 1.3e-5; without AVX-512, where LibTorch sums in another order again, outputs 1.6e-5). So
+// everything is compared in double too, where only the rounding of folded weights remains; and
+// without folding, bit for bit.
 void expect_equal(const ir::Graph& graph, const torch::jit::Module& reference, Case size,
                   const std::string& what) {
   const std::string place = what + " at " + std::to_string(size.width) + "x" +
                             std::to_string(size.height) + ", ratio " + std::to_string(size.ratio);
   const Difference in_float =
       difference_to_libtorch(graph, reference.deepcopy(), size, torch::kFloat);
-  EXPECT_LT(in_float.outputs, size.ratio == 1 ? 1e-5 : 2e-5) << place;
+  EXPECT_LT(in_float.outputs, 5e-5) << place;
   EXPECT_LT(in_float.states, 5e-5) << place;
   const Difference in_double =
       difference_to_libtorch(graph, reference.deepcopy(), size, torch::kDouble);

@@ -222,8 +222,12 @@ TEST_F(Verbs, CompileGivesALibraryThatEqualsTheModel) {
   EXPECT_GT(report["weight_bytes"], 0);
   EXPECT_GT(report["arena_bytes"], 0);
   EXPECT_GT(report["kernels"].size(), 10U);
-  EXPECT_GT(report["kernels"][0]["dot_products"], 0);
-  EXPECT_NE(report["kernels"][0]["schedule"], "");
+  uint64_t dot_products = 0;  // of all: which kernels have any depends on the host
+  for (const Json& kernel : report["kernels"]) {
+    dot_products += kernel["dot_products"].get<uint64_t>();
+    EXPECT_NE(kernel["schedule"], "") << kernel["symbol"];
+  }
+  EXPECT_GT(dot_products, 0U);
 }
 
 TEST_F(Verbs, CompileRefusesWhatItCannotDo) {
