@@ -126,24 +126,22 @@ TEST_F(Training, InterruptedKeepsTheBestSoFar) {
 TEST_F(Training, ReconstructsBlocks) {
   const CommandResult result = command(
       *scratch_,
-      quantize("brecq", {"--bits", "w4a4", "--method", "brecq", "--budget-minutes", "0.3"}));
+      quantize("brecq", {"--bits", "w4a4", "--method", "brecq", "--budget-minutes", "0.4"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json json = report("brecq");
   EXPECT_EQ(json["settings"]["method"], "brecq");
   EXPECT_FALSE(json.contains("training"));
-  size_t steps = 0, kept = 0;
-  for (const Json& block : json["reconstruction"]["blocks"]) {
-    steps += block["steps"].get<size_t>();
-    kept += block["kept"].get<bool>() ? 1 : 0;
-  }
-  EXPECT_GT(kept, 0U);
+  // However many blocks there was time for.
+  size_t steps = 0;
+  for (const Json& block : json["reconstruction"]["blocks"]) steps += block["steps"].get<size_t>();
+  EXPECT_GT(steps, 0U);
   EXPECT_EQ(json["reconstruction"]["loss"].size(), steps);
 }
 
 TEST_F(Training, FollowsReconstruction) {
   const CommandResult result =
       command(*scratch_, quantize("both", {"--bits", "w4a8", "--method", "qdrop", "--gac", "on",
-                                           "--budget-minutes", "0.3"}));
+                                           "--budget-minutes", "0.4"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(report("both")["settings"]["method"], "qdrop");
   EXPECT_TRUE(report("both").contains("reconstruction"));
