@@ -102,7 +102,7 @@ void expect_equal(const ir::Graph& graph, const torch::jit::Module& reference, C
                             std::to_string(size.height) + ", ratio " + std::to_string(size.ratio);
   const Difference in_float =
       difference_to_libtorch(graph, reference.deepcopy(), size, torch::kFloat);
-  EXPECT_LT(in_float.outputs, 5e-5) << place;
+  EXPECT_LT(in_float.outputs, 2e-5) << place;
   EXPECT_LT(in_float.states, 5e-5) << place;
   const Difference in_double =
       difference_to_libtorch(graph, reference.deepcopy(), size, torch::kDouble);
