@@ -62,6 +62,17 @@ MovableScales movable_scales(const ir::Graph& quantized) {
   return movable;
 }
 
+std::vector<float> shift_units(const ir::Graph& graph, const ir::Op& op) {
+  const ir::Grid& grid = *graph.tensor(op.output).grid;
+  std::vector<float> units;
+  for (int o = 0; o < op.conv.output_channels; ++o) {
+    const float range = grid.scale_of(o) * static_cast<float>(grid.highest() - grid.lowest());
+    units.push_back(
+        std::min(range / 8, op.conv.accumulator_scale[static_cast<size_t>(o)] * 0x1p24F));
+  }
+  return units;
+}
+
 bool has_room_for_bias(const ir::Graph& graph, const ir::Op& op, size_t filter) {
   return bias_limit(graph, op, filter) > 0;
 }

@@ -16,6 +16,10 @@ struct MovableScales {
 };
 MovableScales movable_scales(const ir::Graph& quantized);
 
+// What a trained shift of 1 adds to each output of a convolution: an eighth of its grid's range.
+// Where the accumulator's unit is tiny (a nearly dead filter) less: 2^24 units, which 32 bits hold.
+std::vector<float> shift_units(const ir::Graph& graph, const ir::Op& op);
+
 // Whether the sums of a filter stay within 32 bits for some bias.
 bool has_room_for_bias(const ir::Graph& graph, const ir::Op& op, size_t filter);
 // The integer nearest to a real bias that the sums have room for. The weights and accumulator scale

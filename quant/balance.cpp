@@ -9,7 +9,6 @@
 
 #include "quant/gptq.h"
 #include "quant/grids.h"
-#include "quant/weights.h"
 
 namespace mattec::quant {
 namespace {
@@ -44,7 +43,7 @@ std::vector<double> input_scales(const Graph& graph, const Op& op) {
   return scales;
 }
 
-Reader reader_of(const Graph& graph, const Op& op, const Moments& moments) {
+Reader reader_of(const Graph& graph, const Op& op, const Moments& moments, double damping) {
   const std::vector<double> scales = input_scales(graph, op);
   const auto inputs = static_cast<int64_t>(scales.size());
   const int64_t taps = int64_t{op.conv.kernel} * op.conv.kernel, outputs = op.conv.output_channels;
@@ -54,11 +53,10 @@ Reader reader_of(const Graph& graph, const Op& op, const Moments& moments) {
       moments.sensitivity.defined() ? moments.sensitivity : torch::eye(outputs, torch::kDouble);
   const torch::Tensor scale = torch::tensor(scales, torch::kDouble).repeat_interleave(taps);
   const torch::Tensor covariance = covariance_of(moments) / torch::outer(scale, scale);
-  const torch::Tensor parts[] = {
-      (torch::mm(sensitivity, weight) * weight).sum(0),
-      (sensitivity.diagonal().unsqueeze(1) * weight.square()).sum(0) /
-          static_cast<double>(inputs * taps),
-      conditional_variances(covariance, WeightOptions{}.damping) * scale.square()};
+  const torch::Tensor parts[] = {(torch::mm(sensitivity, weight) * weight).sum(0),
+                                 (sensitivity.diagonal().unsqueeze(1) * weight.square()).sum(0) /
+                                     static_cast<double>(inputs * taps),
+                                 conditional_variances(covariance, damping) * scale.square()};
   Reader reader;
   int64_t first = 0;
   for (int j = 0; j < op.segment_count(); ++j) {
@@ -97,8 +95,12 @@ std::vector<View> views_of(const Graph& graph, TensorId root) {
 class Balance {
  public:
   Balance(StoredGraph& stored, const std::map<std::string, Moments>& moments,
-          const BitPolicy& policy)
-      : stored_(stored), moments_(moments), policy_(policy), squares_(stored.bits.size()) {
+          const BitPolicy& policy, double damping)
+      : stored_(stored),
+        moments_(moments),
+        policy_(policy),
+        damping_(damping),
+        squares_(stored.bits.size()) {
     for (size_t i = 0; i < squares_.size(); ++i)
       for (int c = 0; c < stored.graph.tensors[i].channels; ++c)
         squares_[i].push_back(std::pow(double{stored.graph.tensors[i].grid->scale_of(c)}, 2));
@@ -133,7 +135,7 @@ class Balance {
             std::find(op.inputs.begin(), end, view.tensor) == end)
           continue;
         const auto [found, is_new] = readers_.try_emplace(op.name);
-        if (is_new) found->second = reader_of(stored_.graph, op, moments_.at(op.name));
+        if (is_new) found->second = reader_of(stored_.graph, op, moments_.at(op.name), damping_);
         if (std::find(readers.begin(), readers.end(), &found->second) == readers.end())
           readers.push_back(&found->second);
       }
@@ -194,6 +196,7 @@ class Balance {
   StoredGraph& stored_;
   const std::map<std::string, Moments>& moments_;
   const BitPolicy& policy_;
+  const double damping_;
   std::vector<std::vector<double>> squares_;  // of every tensor's scales
   std::map<std::string, Reader> readers_;
 };
@@ -201,8 +204,8 @@ class Balance {
 }  // namespace
 
 void balance_channels(StoredGraph& stored, const std::map<std::string, Moments>& moments,
-                      const BitPolicy& policy) {
-  Balance balance(stored, moments, policy);
+                      const BitPolicy& policy, double damping) {
+  Balance balance(stored, moments, policy, damping);
   const std::vector<GridRule> rules = grid_rules(stored.graph);
   for (size_t i = 0; i < rules.size(); ++i)
     if (rules[i] == GridRule::per_tensor && stored.bits[i] == 8)

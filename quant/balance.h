@@ -17,9 +17,9 @@ namespace mattec::quant {
 //   step^2 / 12 * sum_j d_j / s_j^2,   step^2 ~ mean_j (w_j s_j)^2,
 // d_j the variance of input j given those that make up for it: a channel of much variance and
 // small weights wants a large s (Cauchy-Schwarz: s^2 ~ sqrt(d) / w) and pays w^2 s^2 / 12 of its
-// own rounding for it. The grids that `stored` has are the least scales, so nothing clips more than
-// it did. Tensors beside a border value stay as they are.
+// own rounding for it. `damping` as for gptq_round. The grids that `stored` has are the least
+// scales, so nothing clips more than it did. Tensors beside a border value stay as they are.
 void balance_channels(StoredGraph& stored, const std::map<std::string, Moments>& moments,
-                      const BitPolicy& policy);
+                      const BitPolicy& policy, double damping);
 
 }  // namespace mattec::quant

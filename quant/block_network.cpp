@@ -81,20 +81,16 @@ void BlockNetwork::find_scales() {
 
 void BlockNetwork::add_convolution(size_t index, const std::vector<float>& weight) {
   const ir::Op& op = quantized_.ops[index];
-  const ir::Grid& output = *quantized_.tensor(op.output).grid;
-  std::vector<float> bias, unit;
-  for (int o = 0; o < op.conv.output_channels; ++o) {
-    const float accumulator = op.conv.accumulator_scale[at(o)];
-    bias.push_back(static_cast<float>(op.conv.quantized_bias[at(o)]) * accumulator);
-    // A shift of 1 is an eighth of the output's range, as in training (trainable.cpp).
-    const float range = output.scale_of(o) * static_cast<float>(output.highest() - output.lowest());
-    unit.push_back(std::min(range / 8, accumulator * 0x1p24F));
-  }
+  std::vector<float> bias;
+  for (int o = 0; o < op.conv.output_channels; ++o)
+    bias.push_back(static_cast<float>(op.conv.quantized_bias[at(o)]) *
+                   op.conv.accumulator_scale[at(o)]);
   const int movable = movable_.of[at(op.inputs[0])];
   const int scale = movable < 0 ? -1 : scale_of_[at(movable)];
   convolutions_.push_back({index, SoftWeights(quantized_, op, weight), torch::tensor(bias),
                            torch::zeros({op.conv.output_channels}).requires_grad_(true),
-                           torch::tensor(unit), torch::tensor(op.conv.accumulator_scale),
+                           torch::tensor(shift_units(quantized_, op)),
+                           torch::tensor(op.conv.accumulator_scale),
                            scale < 0 ? Tensor() : scales_[at(scale)]});
 }
 

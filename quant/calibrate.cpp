@@ -187,7 +187,8 @@ ir::Graph quantize(const ir::Graph& fused, const Calibration& calibration, const
   check_policy(policy, fused);
   StoredGraph stored = with_copies(fused, policy);
   assign_grids(stored, calibration.ranges, range_method(options.method), options.channel_scales);
-  if (options.method == Method::gptq) balance_channels(stored, calibration.moments, policy);
+  if (options.method == Method::gptq)
+    balance_channels(stored, calibration.moments, policy, options.damping);
   quantize_weights(stored.graph, calibration, policy, options, progress);
   stored.graph.stage = ir::Stage::quantized;
   ir::verify(stored.graph, "quantized " + fused.name);

@@ -14,19 +14,6 @@ namespace {
 
 size_t at(ir::TensorId id) { return static_cast<size_t>(id); }
 
-// A shift of 1 moves an output by an eighth of its grid's range. Where the accumulator's unit is
-// tiny (a nearly dead filter) by less: 2^24 units, which its 32 bits hold.
-torch::Tensor shift_unit(const ir::Graph& graph, const ir::Op& op) {
-  const ir::Grid& grid = *graph.tensor(op.output).grid;
-  std::vector<float> unit;
-  for (int o = 0; o < op.conv.output_channels; ++o) {
-    const float range = grid.scale_of(o) * static_cast<float>(grid.highest() - grid.lowest());
-    unit.push_back(
-        std::min(range / 8, op.conv.accumulator_scale[static_cast<size_t>(o)] * 0x1p24F));
-  }
-  return torch::tensor(unit);
-}
-
 }  // namespace
 
 TrainableNetwork::TrainableNetwork(const ir::Graph& quantized)
@@ -40,7 +27,8 @@ TrainableNetwork::TrainableNetwork(const ir::Graph& quantized)
       return torch::zeros({op.conv.output_channels}).requires_grad_(true);
     };
     convolutions_.push_back({op.name, zeros(), zeros(), executor_.parameters.of.at(op.name).bias,
-                             shift_unit(quantized, op), torch::tensor(op.conv.accumulator_scale),
+                             torch::tensor(shift_units(quantized, op)),
+                             torch::tensor(op.conv.accumulator_scale),
                              scale_of_[at(op.inputs[0])]});
   }
   std::vector<GridRounding> rounding(quantized.tensors.size(), GridRounding::nearest_even);

@@ -66,7 +66,7 @@ struct Case {
     plain = with_copies(fused, policy);
     assign_grids(plain, random_ranges(fused, seed), RangeMethod::channels, {});
     balanced = plain;
-    balance_channels(balanced, moments, policy);
+    balance_channels(balanced, moments, policy, WeightOptions{}.damping);
   }
   BitPolicy bits;
   std::map<std::string, Moments> moments;

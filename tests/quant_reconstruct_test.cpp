@@ -4,11 +4,10 @@
 #include "ir/error.h"
 #include "played_bytes.h"
 #include "quant/block_network.h"
-#include "quant/calibrate.h"
 #include "quant/reconstruct.h"
 #include "quant/simulate.h"
 #include "quant/soft_weights.h"
-#include "small_matting_network.h"
+#include "quantized_small.h"
 
 namespace mattec::quant {
 namespace {
@@ -16,29 +15,14 @@ namespace {
 using testing::integer_bytes;
 using testing::mean_difference;
 using testing::moving_pattern;
+using testing::quantized;
 using testing::RandomMattingNetwork;
 using testing::SmallMattingNetwork;
 using testing::tensor_of;
+using testing::training_clips;
 using torch::Tensor;
 
-constexpr int width = 34, height = 26;
-
-std::vector<Clip> training_clips() {
-  std::vector<Clip> clips;
-  for (uint32_t seed = 1; seed <= 4; ++seed)
-    clips.push_back(moving_pattern(width, height, 8, seed));
-  return clips;
-}
-
-ir::Graph quantized(const ir::Graph& fused, Method method, int bits) {
-  CalibrationOptions options;
-  options.method = method;
-  options.frames_per_clip = 4;
-  options.positions_per_frame = 300;
-  BitPolicy policy;
-  policy.weights = policy.activations = bits;
-  return quantize(fused, observe(fused, training_clips(), options), policy, options);
-}
+constexpr int width = testing::small_width, height = testing::small_height;
 
 ReconstructionOptions quick(Reconstruction method) {
   ReconstructionOptions options;

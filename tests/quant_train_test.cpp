@@ -5,12 +5,11 @@
 
 #include "ir/error.h"
 #include "played_bytes.h"
-#include "quant/calibrate.h"
 #include "quant/play.h"
 #include "quant/simulate.h"
 #include "quant/train.h"
 #include "quant/trainable.h"
-#include "small_matting_network.h"
+#include "quantized_small.h"
 
 namespace mattec::quant {
 namespace {
@@ -18,29 +17,14 @@ namespace {
 using testing::integer_bytes;
 using testing::mean_difference;
 using testing::moving_pattern;
+using testing::quantized;
 using testing::RandomMattingNetwork;
 using testing::SmallMattingNetwork;
 using testing::tensor_of;
+using testing::training_clips;
 using torch::Tensor;
 
-constexpr int width = 34, height = 26;
-
-std::vector<Clip> training_clips() {
-  std::vector<Clip> clips;
-  for (uint32_t seed = 1; seed <= 4; ++seed)
-    clips.push_back(moving_pattern(width, height, 12, seed));
-  return clips;
-}
-
-ir::Graph quantized(const ir::Graph& fused, Method method, int bits) {
-  CalibrationOptions options;
-  options.method = method;
-  options.frames_per_clip = 6;
-  options.positions_per_frame = 300;
-  BitPolicy policy;
-  policy.weights = policy.activations = bits;
-  return quantize(fused, observe(fused, training_clips(), options), policy, options);
-}
+constexpr int width = testing::small_width, height = testing::small_height;
 
 TrainingOptions quick() {
   TrainingOptions options;

@@ -1,0 +1,32 @@
+// Small networks quantized on moving patterns, for tests of what is trained afterwards.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "quant/calibrate.h"
+#include "small_matting_network.h"
+
+namespace mattec::testing {
+
+constexpr int small_width = 34, small_height = 26;
+
+inline std::vector<quant::Clip> training_clips() {
+  std::vector<quant::Clip> clips;
+  for (uint32_t seed = 1; seed <= 4; ++seed)
+    clips.push_back(moving_pattern(small_width, small_height, 12, seed));
+  return clips;
+}
+
+// Weights and activations of `bits`.
+inline ir::Graph quantized(const ir::Graph& fused, quant::Method method, int bits) {
+  quant::CalibrationOptions options;
+  options.method = method;
+  options.frames_per_clip = 6;
+  options.positions_per_frame = 300;
+  quant::BitPolicy policy;
+  policy.weights = policy.activations = bits;
+  return quant::quantize(fused, quant::observe(fused, training_clips(), options), policy, options);
+}
+
+}  // namespace mattec::testing
