@@ -21,13 +21,6 @@ const ir::Op& named(const ir::Graph& graph, const std::string& name) {
                        [&name](const ir::Op& op) { return op.name == name; });
 }
 
-std::vector<GridRounding> roundings_of(const ir::Graph& graph) {
-  std::vector<GridRounding> rounding(graph.tensors.size(), GridRounding::nearest_even);
-  for (const ir::Op& op : graph.ops) rounding[at(op.output)] = grid_rounding(op);
-  for (const ir::Output& output : graph.outputs) rounding[at(output.tensor)] = GridRounding::none;
-  return rounding;
-}
-
 Tensor factor_of(const Tensor& log_factor) {
   return log_factor.defined() ? torch::exp(log_factor) : Tensor();
 }
@@ -41,8 +34,8 @@ void run_block(const ir::Graph& graph, const Block& block, const Executor& execu
 
 Executor block_simulator(const ir::Graph& quantized) {
   Executor executor(quantized, real_parameters(quantized));
-  executor.hooks.on_store = [&quantized, rounding = roundings_of(quantized)](ir::TensorId id,
-                                                                             const Tensor& value) {
+  executor.hooks.on_store = [&quantized, rounding = trained_roundings(quantized)](
+                                ir::TensorId id, const Tensor& value) {
     return round_through(value, *quantized.tensor(id).grid, rounding[at(id)]);
   };
   return executor;
@@ -53,7 +46,7 @@ BlockNetwork::BlockNetwork(const ir::Graph& quantized, const ir::Graph& fused, c
     : quantized_(quantized),
       block_(block),
       executor_(quantized, Parameters{}),
-      rounding_(roundings_of(quantized)),
+      rounding_(trained_roundings(quantized)),
       movable_(movable_scales(quantized)),
       generator_(at::detail::createCPUGenerator(seed)) {
   find_scales();

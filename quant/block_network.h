@@ -73,8 +73,7 @@ class BlockNetwork {
   mutable at::Generator generator_;
 };
 
-// A simulator of the whole graph whose outputs are not rounded: a loss on truncated mattes would be
-// biased by half a step.
+// A simulator of the whole graph with trained_roundings.
 Executor block_simulator(const ir::Graph& quantized);
 
 }  // namespace mattec::quant

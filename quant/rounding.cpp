@@ -124,13 +124,26 @@ class RoundThrough : public torch::autograd::Function<RoundThrough> {
   }
 };
 
-}  // namespace
-
 GridRounding grid_rounding(const ir::Op& op) {
   if (op.kind == ir::OpKind::slice) return GridRounding::none;
   if (op.kind == ir::OpKind::avg_pool2 || op.kind == ir::OpKind::upsample2)
     return GridRounding::half_up;
   return op.rounding == ir::Rounding::down ? GridRounding::down : GridRounding::nearest_even;
+}
+
+}  // namespace
+
+std::vector<GridRounding> grid_roundings(const ir::Graph& graph) {
+  std::vector<GridRounding> roundings(graph.tensors.size(), GridRounding::nearest_even);
+  for (const ir::Op& op : graph.ops) roundings[static_cast<size_t>(op.output)] = grid_rounding(op);
+  return roundings;
+}
+
+std::vector<GridRounding> trained_roundings(const ir::Graph& graph) {
+  std::vector<GridRounding> roundings = grid_roundings(graph);
+  for (const ir::Output& output : graph.outputs)
+    roundings[static_cast<size_t>(output.tensor)] = GridRounding::none;
+  return roundings;
 }
 
 Tensor round_through(const Tensor& value, const ir::Grid& grid, GridRounding rounding,

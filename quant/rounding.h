@@ -3,14 +3,18 @@
 
 #include <torch/torch.h>
 
+#include <vector>
+
 #include "ir/graph.h"
 
 namespace mattec::quant {
 
 // How the integer engine rounds a stored tensor (docs/numerics.md).
 enum class GridRounding { none, nearest_even, half_up, down };
-// Of the output of `op`: none for a slice, which is a view.
-GridRounding grid_rounding(const ir::Op& op);
+// Per tensor: none for a slice, which is a view.
+std::vector<GridRounding> grid_roundings(const ir::Graph& graph);
+// The same but none for outputs: a loss on truncated mattes would be biased by half a step.
+std::vector<GridRounding> trained_roundings(const ir::Graph& graph);
 
 // [N][C][H][W] rounded to the grid and clamped to its ends, as real values. With `factor` (one
 // positive value; undefined = 1) the grid's scales are multiplied by it. Gradients: of the value

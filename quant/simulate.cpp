@@ -36,10 +36,8 @@ torch::Tensor round_to_grid(const torch::Tensor& value, const ir::Grid& grid) {
 
 Executor simulator(const ir::Graph& quantized) {
   Executor executor(quantized, real_parameters(quantized));
-  std::vector<GridRounding> rounding(quantized.tensors.size(), GridRounding::nearest_even);
-  for (const ir::Op& op : quantized.ops)
-    rounding[static_cast<size_t>(op.output)] = grid_rounding(op);
-  executor.hooks.on_store = [&quantized, rounding](ir::TensorId id, const torch::Tensor& value) {
+  executor.hooks.on_store = [&quantized, rounding = grid_roundings(quantized)](
+                                ir::TensorId id, const torch::Tensor& value) {
     const auto index = static_cast<size_t>(id);
     return round_through(value, *quantized.tensors[index].grid, rounding[index]);
   };

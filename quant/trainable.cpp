@@ -31,16 +31,10 @@ TrainableNetwork::TrainableNetwork(const ir::Graph& quantized)
                              torch::tensor(op.conv.accumulator_scale),
                              scale_of_[at(op.inputs[0])]});
   }
-  std::vector<GridRounding> rounding(quantized.tensors.size(), GridRounding::nearest_even);
   std::vector<bool> is_conv(quantized.tensors.size(), false);
-  for (const ir::Op& op : quantized.ops) {
-    rounding[at(op.output)] = grid_rounding(op);
-    is_conv[at(op.output)] = op.kind == ir::OpKind::conv;
-  }
-  for (const ir::Output& output : quantized.outputs)
-    rounding[at(output.tensor)] = GridRounding::none;
-  executor_.hooks.on_store = [this, rounding, is_conv](ir::TensorId id,
-                                                       const torch::Tensor& value) {
+  for (const ir::Op& op : quantized.ops) is_conv[at(op.output)] = op.kind == ir::OpKind::conv;
+  executor_.hooks.on_store = [this, rounding = trained_roundings(quantized), is_conv](
+                                 ir::TensorId id, const torch::Tensor& value) {
     if (on_output && is_conv[at(id)]) on_output(id, value);
     const int scale = scale_of_[at(id)];
     return round_through(
