@@ -43,7 +43,10 @@ std::vector<double> input_scales(const Graph& graph, const Op& op) {
   return scales;
 }
 
-Reader reader_of(const Graph& graph, const Op& op, const Moments& moments, double damping) {
+// Coefficients of a convolution of `bits`-bit weights; 8-bit ones pay for wider inputs, too, but
+// their own rounding does not count.
+Reader reader_of(const Graph& graph, const Op& op, const Moments& moments, int bits,
+                 double damping) {
   const std::vector<double> scales = input_scales(graph, op);
   const auto inputs = static_cast<int64_t>(scales.size());
   const int64_t taps = int64_t{op.conv.kernel} * op.conv.kernel, outputs = op.conv.output_channels;
@@ -57,6 +60,7 @@ Reader reader_of(const Graph& graph, const Op& op, const Moments& moments, doubl
                                  (sensitivity.diagonal().unsqueeze(1) * weight.square()).sum(0) /
                                      static_cast<double>(inputs * taps),
                                  conditional_variances(covariance, damping) * scale.square()};
+  const double counts = bits == 4 ? 1 : 0;
   Reader reader;
   int64_t first = 0;
   for (int j = 0; j < op.segment_count(); ++j) {
@@ -67,7 +71,8 @@ Reader reader_of(const Graph& graph, const Op& op, const Moments& moments, doubl
           part.reshape({inputs, taps}).sum(1).slice(0, first, first + count).contiguous();
       return std::vector<double>(sum.data_ptr<double>(), sum.data_ptr<double>() + count);
     };
-    reader.push_back({input, channels(parts[0]), channels(parts[1]), channels(parts[2])});
+    reader.push_back(
+        {input, channels(parts[0]), channels(parts[1] * counts), channels(parts[2] * counts)});
     first += count;
   }
   return reader;
@@ -123,23 +128,25 @@ class Balance {
   }
 
  private:
-  // Those with 4-bit weights; false if there are none or one has a border value.
+  // Dense convolutions; false if none has 4-bit weights or one has a border value.
   bool find_readers(const std::vector<View>& views, std::vector<const Reader*>& readers) {
+    bool gains = false;
     for (const View& view : views)
       for (const int index : stored_.graph.consumers(view.tensor)) {
         const Op& op = stored_.graph.ops[static_cast<size_t>(index)];
         if (op.kind != ir::OpKind::conv || op.conv.depthwise) continue;
         if (!op.conv.pad_value.empty()) return false;
         const auto end = op.inputs.begin() + op.segment_count();
-        if (policy_.of_weights(op.name) != 4 ||
-            std::find(op.inputs.begin(), end, view.tensor) == end)
-          continue;
+        if (std::find(op.inputs.begin(), end, view.tensor) == end) continue;
+        const int bits = policy_.of_weights(op.name);
+        gains = gains || bits == 4;
         const auto [found, is_new] = readers_.try_emplace(op.name);
-        if (is_new) found->second = reader_of(stored_.graph, op, moments_.at(op.name), damping_);
+        if (is_new)
+          found->second = reader_of(stored_.graph, op, moments_.at(op.name), bits, damping_);
         if (std::find(readers.begin(), readers.end(), &found->second) == readers.end())
           readers.push_back(&found->second);
       }
-    return !readers.empty();
+    return gains;
   }
 
   // With P = sum size s^2 and D = sum variance / s^2 of each segment, powers of two between

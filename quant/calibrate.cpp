@@ -105,6 +105,7 @@ void play(const ir::Graph& graph, const std::vector<Clip>& clips, const Calibrat
         watch_gradients(graph, executor, input, states, generator, moments);
       else
         executor.step(input, states);
+      ranges.add();
       const double done = static_cast<double>(i) + static_cast<double>(t + 1) / frames;
       if (progress)
         progress(done / static_cast<double>(clips.size()), "playing calibration clip " +

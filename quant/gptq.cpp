@@ -254,6 +254,13 @@ class JointRounding {
 
 }  // namespace
 
+torch::Tensor denoising_weights(const torch::Tensor& weight, const torch::Tensor& covariance,
+                                const torch::Tensor& noise, double damping) {
+  const torch::Tensor exact = damped(covariance, damping);
+  const torch::Tensor factor = torch::linalg_cholesky(exact + torch::diag(noise));
+  return torch::cholesky_solve(torch::mm(exact, weight.t()), factor).t().contiguous();
+}
+
 torch::Tensor conditional_variances(const torch::Tensor& covariance, double damping) {
   const auto [order, ordered] = ordered_by_variance(covariance, damping);
   torch::Tensor variances = torch::empty_like(ordered.diagonal());

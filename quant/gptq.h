@@ -35,6 +35,13 @@ RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor&
                           const torch::Tensor& sensitivity, const std::vector<double>& scale,
                           const std::vector<double>& least_scale, const RoundingOptions& options);
 
+// The weights [O][K] for inputs that carry white noise of `noise` [K] (variances, > 0) besides:
+// those whose output differs least, in the mean square, from that of `weight` without noise (a
+// Wiener filter). `damping` as above: it lets no input be taken for a sum of others exactly.
+// Doubles.
+torch::Tensor denoising_weights(const torch::Tensor& weight, const torch::Tensor& covariance,
+                                const torch::Tensor& noise, double damping);
+
 // Variance [K] that remains of each input given those that gptq_round lets make up for it: in steps
 // of s, its error of a filter is about s^2 / 12 times their sum. Double, as `covariance`.
 torch::Tensor conditional_variances(const torch::Tensor& covariance, double damping);

@@ -24,12 +24,13 @@ BitPolicy all_low() {
 // Adds up the squared probes of every site over clips.
 class Prober {
  public:
-  Prober(const ir::Graph& fused, const Calibration& calibration, const CalibrationOptions& options)
+  // `low`: `fused` with 4 bits everywhere.
+  Prober(const ir::Graph& fused, const ir::Graph& low, const Calibration& calibration,
+         const CalibrationOptions& options)
       : stored_(with_copies(fused, all_low(), Copies::one_per_site)),
         executor_(channels_last_executor(stored_.graph)),
         generator_(at::detail::createCPUGenerator(options.seed + 3)) {
     assign_grids(stored_, calibration.ranges, range_method(options.method), options.channel_scales);
-    const ir::Graph low = quantize(fused, calibration, all_low(), options);
     for (const ir::Op& op : low.ops) {
       if (op.kind != ir::OpKind::conv) continue;
       Parameters::Entry& entry = executor_.parameters.of.at(op.name);
@@ -119,11 +120,8 @@ class Chooser {
  public:
   Chooser(const ir::Graph& fused, const std::vector<SiteError>& errors, const PolicyBudget& budget,
           ir::Size frame)
-      : fused_(fused),
-        sizes_(ir::infer_sizes(fused, frame)),
-        budget_(budget),
-        policy_(all_low()),
-        groups_(groups_of(fused, errors)) {}
+      : Chooser(fused, with_copies(fused, all_low(), Copies::one_per_site), errors, budget, frame) {
+  }
 
   BitPolicy choose() {
     while (true) {
@@ -144,19 +142,27 @@ class Chooser {
   }
 
  private:
+  // `low`: everything that may have 4 bits has them, each site in a tensor of its own.
+  Chooser(const ir::Graph& fused, const StoredGraph& low, const std::vector<SiteError>& errors,
+          const PolicyBudget& budget, ir::Size frame)
+      : fused_(fused),
+        budget_(budget),
+        policy_(all_low()),
+        groups_(groups_of(low, errors)),
+        products_(products_of(low, frame)) {}
+
   // Sites that are raised together, with their errors.
   using Key = std::pair<bool, std::string>;  // weights, name
   using Group = std::map<Key, double>;
 
   // Each site alone; each convolution's weights together with its inputs, which are free once the
   // weights have 8 bits.
-  static std::vector<Group> groups_of(const ir::Graph& fused,
+  static std::vector<Group> groups_of(const StoredGraph& low,
                                       const std::vector<SiteError>& errors) {
     Group all;
     for (const SiteError& error : errors) all[{error.site.weights, error.site.name}] = error.error;
     std::vector<Group> groups;
     for (const auto& entry : all) groups.push_back({entry});
-    const StoredGraph low = with_copies(fused, all_low(), Copies::one_per_site);
     for (const ir::Op& op : low.graph.ops) {
       if (op.kind != ir::OpKind::conv) continue;
       Group group;
@@ -196,29 +202,47 @@ class Chooser {
   }
 
   Use use(const BitPolicy& policy) const {
-    const StoredGraph stored = with_copies(fused_, policy);
     double macs = 0, high = 0, bytes = 0, weights = 0;
-    for (const ir::Op& op : stored.graph.ops) {
+    for (const Products& products : products_) {
+      macs += products.macs;
+      if (products.site.empty() || policy.weight_bits.count(products.convolution) != 0 ||
+          policy.activation_bits.count(products.site) != 0)
+        high += products.macs;
+    }
+    for (const ir::Op& op : fused_.ops) {
       if (op.kind != ir::OpKind::conv) continue;
-      const int bits = policy.of_weights(op.name);
-      weights += static_cast<double>(op.conv.weight.size());
-      bytes += static_cast<double>(op.conv.weight.size()) * bits / 8;
-      for (int j = 0; j < op.segment_count(); ++j) {
-        const double share =
-            segment_macs(stored.graph, op, j, sizes_[static_cast<size_t>(op.output)]);
-        const auto input = static_cast<size_t>(op.inputs[static_cast<size_t>(j)]);
-        macs += share;
-        if (bits == 8 || stored.bits[input] == 8) high += share;
-      }
+      const auto size = static_cast<double>(op.conv.weight.size());
+      weights += size;
+      bytes += size * policy.of_weights(op.name) / 8;
     }
     return {high / macs, bytes / weights};
   }
 
+  // What a convolution multiplies one of its inputs with.
+  struct Products {
+    std::string convolution, site;  // no site: the input has more than 4 bits whatever the policy
+    double macs = 0;
+  };
+
+  static std::vector<Products> products_of(const StoredGraph& low, ir::Size frame) {
+    const std::vector<ir::Size> sizes = ir::infer_sizes(low.graph, frame);
+    std::vector<Products> all;
+    for (const ir::Op& op : low.graph.ops) {
+      if (op.kind != ir::OpKind::conv) continue;
+      for (int j = 0; j < op.segment_count(); ++j) {
+        const auto input = static_cast<size_t>(op.inputs[static_cast<size_t>(j)]);
+        all.push_back({op.name, low.bits[input] == 4 ? low.site[input] : std::string(),
+                       segment_macs(low.graph, op, j, sizes[static_cast<size_t>(op.output)])});
+      }
+    }
+    return all;
+  }
+
   const ir::Graph& fused_;
-  const std::vector<ir::Size> sizes_;
   const PolicyBudget& budget_;
   BitPolicy policy_;
   const std::vector<Group> groups_;
+  const std::vector<Products> products_;
 };
 
 }  // namespace
@@ -226,15 +250,20 @@ class Chooser {
 std::vector<SiteError> measure_sites(const ir::Graph& fused, const std::vector<Clip>& clips,
                                      const Calibration& calibration,
                                      const CalibrationOptions& options, const Progress& progress) {
-  Prober prober(fused, calibration, options);
+  const auto report = [&](double done, const std::string& what) {
+    if (progress) progress(done, what);
+  };
+  const ir::Graph low = quantize(
+      fused, calibration, all_low(), options,
+      [&](double done, const std::string& what) { report(0.5 * done, what + " for measuring"); });
+  Prober prober(fused, low, calibration, options);
   for (size_t i = 0; i < clips.size(); ++i) {
     std::vector<torch::Tensor> frames;
     for (size_t t = 0; t < std::min<size_t>(clips[i].size(), 4); ++t)
       frames.push_back(network_input(clips[i][t], {}));
     prober.play(frames);
-    if (progress)
-      progress(static_cast<double>(i + 1) / static_cast<double>(clips.size()),
-               "measuring what 4 bits cost");
+    report(0.5 + 0.5 * static_cast<double>(i + 1) / static_cast<double>(clips.size()),
+           "measuring what 4 bits cost");
   }
   std::vector<SiteError> errors;
   for (const Site& site : sites_of(fused)) errors.push_back({site, prober.error(site)});

@@ -18,6 +18,31 @@ std::vector<float> values_of(const torch::Tensor& tensor) {
   return {flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel()};
 }
 
+// [positions][C] of [N][C][H][W], positions counted row by row through the batch. To reshape would
+// copy a tensor that is not channels-last, and these copies took a third of the calibration's time.
+torch::Tensor pixels_at(const torch::Tensor& value, const torch::Tensor& positions) {
+  const int64_t width = value.size(3), area = value.size(2) * width;
+  const auto quotient = [](const torch::Tensor& of, int64_t by) { return of.div(by, "floor"); };
+  return value.permute({0, 2, 3, 1})
+      .index({quotient(positions, area), quotient(positions.remainder(area), width),
+              positions.remainder(width)});
+}
+
+void keep(const torch::Tensor& picked, std::vector<float>& to) {
+  const std::vector<float> values = values_of(picked);
+  to.insert(to.end(), values.begin(), values.end());
+}
+
+// Of squared gradients at random positions: where alpha is clamped in the clips it need not be
+// elsewhere.
+torch::Tensor with_even_share(const torch::Tensor& squares) {
+  const torch::Tensor finite = torch::nan_to_num(squares, 0, 0, 0);  // ranges() names what is not
+  return finite + (0.1 * finite.mean().item<double>() + 1e-20);
+}
+
+// Random positions that one is drawn from by its gradient.
+constexpr int64_t candidates = 16;
+
 }  // namespace
 
 RangeObserver::RangeObserver(const std::vector<GridRule>& rules, uint64_t seed,
@@ -38,21 +63,37 @@ void RangeObserver::see(ir::TensorId id, const torch::Tensor& value) {
   const auto random = [&](int64_t dimension, int64_t count) {
     return random_indices(value.size(dimension), count, generator_);
   };
-  const auto keep = [](const torch::Tensor& picked, std::vector<float>& to) {
-    const std::vector<float> values = values_of(picked);
-    to.insert(to.end(), values.begin(), values.end());
-  };
-  const int64_t samples = samples_per_step_, positions = positions_per_step_;
+  const int64_t samples = samples_per_step_;
   const torch::Tensor n = random(0, samples), c = random(1, samples), y = random(2, samples),
                       x = random(3, samples);
   keep(value.index({n, c, y, x}), seen.samples);
-  const torch::Tensor pixels = value.permute({0, 2, 3, 1});  // a view
-  keep(pixels.index({random(0, positions), random(2, positions), random(3, positions)}),
-       seen.channel_samples);
+  if (value.requires_grad()) value.retain_grad();
+  pending_.push_back({index, value});
   const torch::Tensor lowest = value.amin({0, 2, 3}), highest = value.amax({0, 2, 3});
   const bool first = !seen.lowest.defined();
   seen.lowest = first ? lowest : torch::minimum(seen.lowest, lowest);
   seen.highest = first ? highest : torch::maximum(seen.highest, highest);
+}
+
+void RangeObserver::add() {
+  const torch::NoGradGuard no_gradients;
+  for (const Pending& pending : pending_) {
+    const torch::Tensor gradient = pending.value.grad();
+    const torch::Tensor& value = pending.value;
+    const int64_t positions = positions_per_step_,
+                  pixels = value.size(0) * value.size(2) * value.size(3);
+    torch::Tensor chosen;
+    if (gradient.defined()) {
+      const torch::Tensor among = random_indices(pixels, candidates * positions, generator_);
+      const torch::Tensor importance = with_even_share(pixels_at(gradient, among).square().sum(1));
+      chosen = among.index_select(
+          0, torch::multinomial(importance, positions, /*replacement=*/true, generator_));
+    } else {
+      chosen = random_indices(pixels, positions, generator_);
+    }
+    keep(pixels_at(value, chosen), seen_[pending.index].channel_samples);
+  }
+  pending_.clear();
 }
 
 std::vector<ObservedRange> RangeObserver::ranges(const ir::Graph& graph) const {
@@ -112,7 +153,7 @@ MomentObserver::Pending MomentObserver::columns(const ir::Op& convolution,
           pixels.index({pending.n, y.clamp(0, height - 1), x.clamp(0, width - 1)});
       taps.push_back(torch::where(inside.unsqueeze(1), value, border));
     }
-  pending.columns = torch::stack(taps, 2);
+  pending.columns = torch::stack(taps, 1);
   return pending;
 }
 
@@ -134,26 +175,26 @@ void MomentObserver::see_sum(const ir::Op&, const torch::Tensor& sum) {
 torch::Tensor MomentObserver::weight_of(const Pending& pending) {
   const torch::Tensor gradient = pending.sum.grad();
   if (!gradient.defined()) return torch::ones({pending.n.size(0)});
-  const torch::Tensor squares =
-      gradient.permute({0, 2, 3, 1}).index({pending.n, pending.y, pending.x}).square().sum(1);
-  // A share for all: where alpha is clamped in the clips it need not be elsewhere.
-  const double even = 0.1 * gradient.square().sum(1).mean().item<double>();
-  return squares + (even + 1e-20);
+  return with_even_share(
+      gradient.permute({0, 2, 3, 1}).index({pending.n, pending.y, pending.x}).square().sum(1));
 }
 
 torch::Tensor MomentObserver::sensitivity_of(const Pending& pending) {
   const torch::Tensor gradient = pending.sum.grad();
   if (pending.convolution->conv.depthwise || !gradient.defined()) return {};
-  torch::Tensor rows = gradient.permute({0, 2, 3, 1}).reshape({-1, gradient.size(1)});
-  if (pending.sensitivity_rows.defined()) rows = rows.index_select(0, pending.sensitivity_rows);
-  return torch::mm(rows.t(), rows).to(torch::kDouble);
+  const int64_t all = gradient.size(0) * gradient.size(2) * gradient.size(3);
+  const torch::Tensor positions =
+      pending.sensitivity_rows.defined() ? pending.sensitivity_rows : torch::arange(all);
+  const torch::Tensor rows = pixels_at(gradient, positions);
+  return torch::mm(rows.t(), rows).to(torch::kDouble) *
+         (static_cast<double>(all) / static_cast<double>(positions.size(0)));
 }
 
 void MomentObserver::add(const Pending& pending, Sums& sums) {
   const torch::Tensor weight = weight_of(pending), sensitivity = sensitivity_of(pending);
   torch::Tensor second, first;
   if (pending.convolution->conv.depthwise) {
-    const torch::Tensor rows = pending.columns.permute({1, 2, 0}).contiguous();
+    const torch::Tensor rows = pending.columns.permute({2, 1, 0}).contiguous();
     second = torch::bmm(rows * weight, rows.transpose(1, 2));
     first = (rows * weight).sum(2, /*keepdim=*/false, torch::kDouble);
   } else {
@@ -189,7 +230,13 @@ Moments MomentObserver::moments(const ir::Op& convolution) const {
   if (found == sums_.end())
     throw Error("calibration: convolution " + convolution.name + " was never computed");
   const Sums& sums = found->second;
-  return {sums.second / sums.weight, sums.first / sums.weight, sums.sensitivity};
+  const torch::Tensor second = sums.second / sums.weight, first = sums.first / sums.weight;
+  if (convolution.conv.depthwise) return {second, first, sums.sensitivity};
+  // From [tap][channel] to the order of the weights, [channel][tap].
+  const int64_t taps = int64_t{convolution.conv.kernel} * convolution.conv.kernel;
+  const torch::Tensor order = torch::arange(first.size(0)).reshape({taps, -1}).t().flatten();
+  return {second.index_select(0, order).index_select(1, order), first.index_select(0, order),
+          sums.sensitivity};
 }
 
 }  // namespace mattec::quant

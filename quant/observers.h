@@ -14,7 +14,9 @@
 namespace mattec::quant {
 
 // Extremes and random samples of the tensors whose grids come from calibration at 8 or at 4 bits
-// (rules: see resolved_grid_rules), as a whole and for each channel.
+// (rules: see resolved_grid_rules), as a whole and for each channel. Where a value has a gradient,
+// pixels are drawn by its square: where the matte does not look, clipping does no harm (at W4A4 a
+// tenth less error: docs/quantization.md).
 class RangeObserver {
  public:
   // Of each step `samples_per_step` values and all channels of `positions_per_step` pixels.
@@ -22,6 +24,8 @@ class RangeObserver {
                 int positions_per_step);
   void see(ir::TensorId id, const torch::Tensor& value);  // [N][C][H][W]
   // Throws Error naming a tensor that held a value that is not finite, or that was never seen.
+  // After the gradients of the values seen since the last call are there.
+  void add();
   std::vector<ObservedRange> ranges(const ir::Graph& graph) const;
 
  private:
@@ -29,9 +33,14 @@ class RangeObserver {
     torch::Tensor lowest, highest;  // per channel
     std::vector<float> samples, channel_samples;
   };
+  struct Pending {
+    size_t index = 0;
+    torch::Tensor value;
+  };
   bool is_observed(size_t id) const;
   std::vector<GridRule> rules_;
   std::vector<Seen> seen_;
+  std::vector<Pending> pending_;
   at::Generator generator_;
   int samples_per_step_, positions_per_step_;
 };
@@ -41,8 +50,9 @@ class RangeObserver {
 struct Moments {
   torch::Tensor second;  // double: mean of x x', [K][K], or [channels][k*k][k*k]
   torch::Tensor first;   // double: mean of x, [K], or [channels][k*k]
-  // double: sum of g g', [O][O], of the gradients that the positions' weights come from, over eight
-  // times as many positions; undefined for depthwise convolutions and outputs that no matte sees
+  // double: sum of g g', [O][O], of the gradients that the positions' weights come from, over all
+  // positions (estimated from eight times as many); undefined for depthwise convolutions and
+  // outputs that no matte sees
   torch::Tensor sensitivity = {};
 };
 // E[x x'] - E[x] E[x]', of the shape of `second`.
@@ -69,7 +79,7 @@ class MomentObserver {
   };
   struct Pending {
     const ir::Op* convolution = nullptr;
-    torch::Tensor columns;  // [positions][C][k*k]
+    torch::Tensor columns;  // [positions][k*k][C]
     torch::Tensor n, y, x;  // of the output
     torch::Tensor sum;
     torch::Tensor sensitivity_rows;  // positions of the output, flat; undefined = all

@@ -20,6 +20,11 @@ constexpr int greatest_shift = 15;
 // Accumulators stay below 2^31 in size also where zero points are folded into the bias, which at
 // most doubles the products' share.
 constexpr double accumulator_limit = 2147483647.0;
+// Of the variance 1/12 of rounding inputs, what dense filters may average out. Where a picture is
+// smooth neighbours are rounded alike and nothing averages out, but what filters change of their
+// response they change everywhere. Mean and temporal error at W4A4 with 0, 0.03, 0.1, 0.3: 1.97,
+// 2.03, 1.81, 1.93; 1.01, 0.98, 0.93, 0.91.
+constexpr double noise_variance = 0.1 / 12;
 
 // One entry per channel of the convolved inputs, in their order.
 struct InputChannels {
@@ -140,6 +145,30 @@ void fold(const Op& op, const InputChannels& channels, const WeightIndex& index,
     attempt.folded[i] = static_cast<float>(op.conv.weight[i] * attempt.factor[index.channel(i)]);
 }
 
+// The covariance of real inputs as that of the integers which folded weights multiply: of inputs
+// divided by the factor.
+torch::Tensor folded(const torch::Tensor& covariance, const Op& op, const Attempt& attempt) {
+  const torch::Tensor factor = torch::tensor(attempt.factor, torch::kDouble);
+  if (op.conv.depthwise) return covariance / factor.square().reshape({-1, 1, 1});
+  const torch::Tensor row = factor.repeat_interleave(int64_t{op.conv.kernel} * op.conv.kernel);
+  return covariance / torch::outer(row, row);
+}
+
+// Makes a dense convolution's folded weights those for inputs that are rounded; the covariance of
+// inputs, in the same units, gets what rounding adds to it.
+void allow_for_rounding(const InputChannels& channels, int64_t taps, double damping,
+                        torch::Tensor& covariance, Attempt& attempt) {
+  const torch::Tensor step =
+      torch::tensor(channels.scale, torch::kDouble) / torch::tensor(attempt.factor, torch::kDouble);
+  const torch::Tensor noise = step.square().repeat_interleave(taps) * noise_variance;
+  const torch::Tensor folded = torch::tensor(attempt.folded, torch::kDouble)
+                                   .reshape({-1, static_cast<int64_t>(covariance.size(0))});
+  const torch::Tensor wanted =
+      denoising_weights(folded, covariance, noise, damping).to(torch::kFloat);
+  attempt.folded.assign(wanted.data_ptr<float>(), wanted.data_ptr<float>() + wanted.numel());
+  covariance = covariance + torch::diag(noise);
+}
+
 void round_nearest(Attempt& attempt, size_t row, int lowest, int highest) {
   attempt.rounded.resize(attempt.folded.size());
   for (size_t i = 0; i < attempt.folded.size(); ++i)
@@ -152,12 +181,8 @@ void round_gptq(const Op& op, const Moments& moments, const torch::Tensor& covar
                 const RoundingOptions& rounding, const std::vector<double>& least, size_t row,
                 Attempt& attempt) {
   if (!op.conv.depthwise) {
-    // The moments are of real inputs, the folded weights multiply inputs divided by the factor.
-    const auto taps = static_cast<int64_t>(op.conv.kernel) * op.conv.kernel;
-    const torch::Tensor factor =
-        torch::tensor(attempt.factor, torch::kDouble).repeat_interleave(taps);
-    RoundedWeights rounded = gptq_round(attempt.folded, covariance / torch::outer(factor, factor),
-                                        moments.sensitivity, attempt.scale, least, rounding);
+    RoundedWeights rounded =
+        gptq_round(attempt.folded, covariance, moments.sensitivity, attempt.scale, least, rounding);
     attempt.rounded = std::move(rounded.integer);
     attempt.scale = std::move(rounded.scale);
     return;
@@ -166,9 +191,8 @@ void round_gptq(const Op& op, const Moments& moments, const torch::Tensor& covar
   for (size_t o = 0; o < attempt.scale.size(); ++o) {
     const std::vector<float> filter(attempt.folded.begin() + static_cast<long>(o * row),
                                     attempt.folded.begin() + static_cast<long>((o + 1) * row));
-    const double square = attempt.factor[o] * attempt.factor[o];
-    const RoundedWeights rounded = gptq_round(filter, covariance[static_cast<int64_t>(o)] / square,
-                                              {}, {attempt.scale[o]}, {least[o]}, rounding);
+    const RoundedWeights rounded = gptq_round(filter, covariance[static_cast<int64_t>(o)], {},
+                                              {attempt.scale[o]}, {least[o]}, rounding);
     attempt.rounded.insert(attempt.rounded.end(), rounded.integer.begin(), rounded.integer.end());
     attempt.scale[o] = rounded.scale[0];
   }
@@ -241,6 +265,13 @@ void quantize_convolution(const Graph& graph, Op& op, const Moments& moments,
   for (; cap >= 0; --cap) {
     for (int& exponent : attempt.exponents) exponent = std::min(exponent, cap);
     fold(op, channels, index, attempt);
+    torch::Tensor folded_covariance;
+    if (options.rounding == WeightRounding::gptq) {
+      folded_covariance = folded(covariance, op, attempt);
+      if (!op.conv.depthwise)
+        allow_for_rounding(channels, int64_t{op.conv.kernel} * op.conv.kernel, options.damping / 10,
+                           folded_covariance, attempt);
+    }
     attempt.scale.resize(filters);
     std::vector<double> least(filters);
     for (size_t o = 0; o < filters; ++o) {
@@ -251,7 +282,7 @@ void quantize_convolution(const Graph& graph, Op& op, const Moments& moments,
     }
     if (options.rounding == WeightRounding::gptq)
       round_gptq(
-          op, moments, covariance,
+          op, moments, folded_covariance,
           {lowest, highest, options.damping, options.bits == 4 && options.least_squares_scale},
           least, index.row(), attempt);
     else

@@ -47,6 +47,38 @@ TEST(Gptq, BeatsNearestUnderItsOwnCovariance) {
             0.6 * error([&](size_t i) { return std::nearbyint(weight[i]); }));
 }
 
+// Least squares: no other weights have less error on x + noise, by the sign of the error's slope.
+TEST(Gptq, DenoisingWeightsAreTheBestForNoisyInputs) {
+  torch::manual_seed(3);
+  const torch::Tensor mix = torch::randn({6, 6}, torch::kDouble),
+                      weight = torch::randn({3, 6}, torch::kDouble),
+                      noise = torch::rand({6}, torch::kDouble) + 0.1;
+  const torch::Tensor covariance = torch::mm(mix, mix.t());
+  const auto error = [&](const torch::Tensor& other) {
+    const torch::Tensor lost = weight - other;
+    return (torch::mm(lost, covariance) * lost).sum().item<double>() +
+           (other.square() * noise).sum().item<double>();
+  };
+  const torch::Tensor best = denoising_weights(weight, covariance, noise, 0);
+  EXPECT_LT(error(best), 0.9 * error(weight));
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j < 6; ++j)
+      for (const double by : {-1e-3, 1e-3}) {
+        torch::Tensor other = best.clone();
+        other[i][j] += by;
+        EXPECT_LT(error(best), error(other));
+      }
+}
+
+TEST(Gptq, DenoisingAveragesInputsThatAgree) {
+  // 1 of one of two equal inputs of variance 1, noise 1/2 each: w = 1 / (2 + 1/2) of both.
+  const torch::Tensor best = denoising_weights(torch::tensor({{1.0, 0.0}}, torch::kDouble),
+                                               torch::ones({2, 2}, torch::kDouble),
+                                               torch::full({2}, 0.5, torch::kDouble), 1e-9);
+  EXPECT_NEAR(best[0][0].item<double>(), 0.4, 1e-6);
+  EXPECT_NEAR(best[0][1].item<double>(), 0.4, 1e-6);
+}
+
 TEST(Gptq, SurvivesInputsThatNeverChange) {
   const auto rounded = gptq({0.6F, 1.2F, -3}, torch::zeros({3, 3}, torch::kDouble), {});
   EXPECT_EQ(rounded, (std::vector<int8_t>{1, 1, -3}));
