@@ -256,9 +256,14 @@ class JointRounding {
 
 torch::Tensor denoising_weights(const torch::Tensor& weight, const torch::Tensor& covariance,
                                 const torch::Tensor& noise, double damping) {
-  const torch::Tensor exact = damped(covariance, damping);
-  const torch::Tensor factor = torch::linalg_cholesky(exact + torch::diag(noise));
-  return torch::cholesky_solve(torch::mm(exact, weight.t()), factor).t().contiguous();
+  // Moments summed up in float from few positions may lack more than the damping.
+  for (double share = damping; share < 1; share *= 10) {
+    const torch::Tensor exact = damped(covariance, share);
+    const auto [factor, failed] = torch::linalg_cholesky_ex(exact + torch::diag(noise));
+    if (failed.item<int>() == 0)
+      return torch::cholesky_solve(torch::mm(exact, weight.t()), factor).t().contiguous();
+  }
+  return weight;
 }
 
 torch::Tensor conditional_variances(const torch::Tensor& covariance, double damping) {

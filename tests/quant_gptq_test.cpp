@@ -59,7 +59,7 @@ TEST(Gptq, DenoisingWeightsAreTheBestForNoisyInputs) {
     return (torch::mm(lost, covariance) * lost).sum().item<double>() +
            (other.square() * noise).sum().item<double>();
   };
-  const torch::Tensor best = denoising_weights(weight, covariance, noise, 0);
+  const torch::Tensor best = denoising_weights(weight, covariance, noise, 1e-12);
   EXPECT_LT(error(best), 0.9 * error(weight));
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 6; ++j)
@@ -77,6 +77,15 @@ TEST(Gptq, DenoisingAveragesInputsThatAgree) {
                                                torch::full({2}, 0.5, torch::kDouble), 1e-9);
   EXPECT_NEAR(best[0][0].item<double>(), 0.4, 1e-6);
   EXPECT_NEAR(best[0][1].item<double>(), 0.4, 1e-6);
+}
+
+// Covariances that sums in float left with a negative eigenvalue: -0.1 here.
+TEST(Gptq, DenoisingSurvivesCovariancesThatAreNotPositive) {
+  const torch::Tensor best =
+      denoising_weights(torch::tensor({{1.0, 0.0}}, torch::kDouble),
+                        torch::tensor({{1.0, 1.1}, {1.1, 1.0}}, torch::kDouble),
+                        torch::full({2}, 1e-3, torch::kDouble), 1e-3);
+  EXPECT_NEAR(best[0][0].item<double>(), 0.5, 0.01);
 }
 
 TEST(Gptq, SurvivesInputsThatNeverChange) {
