@@ -257,8 +257,8 @@ class JointRounding {
 torch::Tensor denoising_weights(const torch::Tensor& weight, const torch::Tensor& covariance,
                                 const torch::Tensor& noise, double damping) {
   // Moments summed up in float from few positions may lack more than the damping.
-  for (double share = damping; share < 1; share *= 10) {
-    const torch::Tensor exact = damped(covariance, share);
+  for (int attempt = 0; attempt < 4; ++attempt, damping *= 10) {
+    const torch::Tensor exact = damped(covariance, damping);
     const auto [factor, failed] = torch::linalg_cholesky_ex(exact + torch::diag(noise));
     if (failed.item<int>() == 0)
       return torch::cholesky_solve(torch::mm(exact, weight.t()), factor).t().contiguous();
