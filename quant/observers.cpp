@@ -19,7 +19,7 @@ std::vector<float> values_of(const torch::Tensor& tensor) {
 }
 
 // [positions][C] of [N][C][H][W], positions counted row by row through the batch. To reshape would
-// copy a tensor that is not channels-last, and these copies took a third of the calibration's time.
+// copy all of a tensor that is not channels-last.
 torch::Tensor pixels_at(const torch::Tensor& value, const torch::Tensor& positions) {
   const int64_t width = value.size(3), area = value.size(2) * width;
   const auto quotient = [](const torch::Tensor& of, int64_t by) { return of.div(by, "floor"); };
