@@ -268,6 +268,7 @@ void quantize_convolution(const Graph& graph, Op& op, const Moments& moments,
     torch::Tensor folded_covariance;
     if (options.rounding == WeightRounding::gptq) {
       folded_covariance = folded(covariance, op, attempt);
+      // As large as GPTQ's, the damping would hide the noise.
       if (!op.conv.depthwise)
         allow_for_rounding(channels, int64_t{op.conv.kernel} * op.conv.kernel, options.damping / 10,
                            folded_covariance, attempt);

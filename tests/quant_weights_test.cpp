@@ -161,6 +161,23 @@ TEST(Weights, BiasCorrectionKeepsTheMean) {
   }
 }
 
+// Two inputs that always agree, of variance 1. Rounded coarsely, both carry the weight of one; in
+// steps so fine that rounding adds nothing it stays where it is.
+TEST(Weights, AverageInputsWhoseRoundingIsNoise) {
+  for (const bool coarse : {true, false}) {
+    Fixture fixture({grid(coarse ? 1 : 1.0F / 64)}, 2, 1, 1, false);
+    fixture.op.conv.weight = {0.1F, 0};
+    fixture.moments = {torch::ones({2, 2}, torch::kDouble), torch::zeros({2}, torch::kDouble)};
+    quantize_convolution(fixture.graph, fixture.op, fixture.moments, {});
+    const RealWeights real = real_weights(fixture.graph, fixture.op);
+    EXPECT_NEAR(real.weight[0] + real.weight[1], 0.1, 0.002);
+    if (coarse)
+      EXPECT_GT(real.weight[1], 0.04);
+    else
+      EXPECT_LT(std::fabs(real.weight[1]), 0.005);
+  }
+}
+
 TEST(Weights, OfDeadFiltersKeepTheBias) {
   for (const float size : {0.0F, 1e-30F, 1e-9F}) {
     Fixture fixture({grid(0.02F), grid(1e-6F)}, 4, 3, 1, false);
