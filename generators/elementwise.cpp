@@ -63,6 +63,20 @@ Pipeline build_requantize(const lower::Kernel& kernel) {
   return move(kernel, rows, input, input(made.c, made.x, made.y), made);
 }
 
+Pipeline build_gather(const lower::Kernel& kernel) {
+  Pipeline made;
+  const RowRange rows;
+  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.width);
+  const Constants constants(kernel, made.c);
+  const Expr channel =
+      clamp(constants.integer(lower::row_source), 0, kernel.inputs[0].channels - 1);
+  const Expr value = cast<int32_t>(input(channel, made.x, made.y));
+  write(kernel, constants, rows, {Expr(), cast<float>(value - constants.integer(lower::row_bias))},
+        made);
+  made.arguments = {rows.first, rows.count, input, constants.parameter()};
+  return made;
+}
+
 // Bilinear, half-pixel centres: weights 1/4 and 3/4 along each axis, one rounding. The input is the
 // whole tensor, so rows count from first_row.
 Pipeline build_upsample2(const lower::Kernel& kernel) {
@@ -150,6 +164,8 @@ Pipeline build(const lower::Kernel& kernel) {
       return build_avg_pool2(kernel);
     case lower::KernelKind::requantize:
       return build_requantize(kernel);
+    case lower::KernelKind::gather:
+      return build_gather(kernel);
     case lower::KernelKind::unpack:
       return build_unpack(kernel);
     case lower::KernelKind::widen:

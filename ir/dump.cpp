@@ -46,6 +46,8 @@ std::string op_text(const Graph& graph, const Op& op) {
   out << op.name << ": " << name_of(op.kind);
   if (op.kind == OpKind::conv) out << convolution_text(op);
   if (op.kind == OpKind::slice) out << " from channel " << op.first_channel;
+  for (size_t i = 0; i < op.channels.size(); ++i)
+    out << (i == 0 ? " of channels " : ",") << op.channels[i];
   if (op.activation != Activation::none) out << ' ' << name_of(op.activation);
   out << " (";
   for (size_t i = 0; i < op.inputs.size(); ++i) {

@@ -59,7 +59,8 @@ enum class OpKind {
   mul,        // inputs = {x, y}; y may be 1x1 (a gate), else of x's size
   blend,      // inputs = {z, h, c}: h + z (c - h), the GRU's update
   // --- fused and quantized graphs ---
-  requantize,  // the same values on another grid (8-bit copy of a 16-bit state, 4-bit copy, ...)
+  requantize,  // the same values on another grid (8-bit copy of a 16-bit state, 4-bit copy, ...), of
+               // all channels or of those that `channels` lists, in that order
   // --- imported graphs; the fusion pass removes them ---
   batch_norm,   // scale_shift with the four vectors of a batch normalisation, before folding
   scale_shift,  // per channel (or one entry): x * factor + offset
@@ -112,6 +113,7 @@ struct Op {
   Activation activation = Activation::none;        // conv, activation
   Rounding rounding = Rounding::nearest_even;      // conv: how the output is rounded
   int first_channel = 0;                           // slice
+  std::vector<int> channels;                       // requantize: of the input; empty = all
   Convolution conv;                                // conv
   std::vector<float> factor, offset;               // scale_shift
   std::vector<float> mean, variance, gamma, beta;  // batch_norm
@@ -120,6 +122,10 @@ struct Op {
   // The inputs that are convolved (all of them, less the residual).
   int segment_count() const {
     return static_cast<int>(inputs.size()) - (conv.has_residual ? 1 : 0);
+  }
+  // requantize: the input's channel that makes `channel` of the output.
+  int source_channel(int channel) const {
+    return channels.empty() ? channel : channels[static_cast<size_t>(channel)];
   }
   TensorId residual() const { return conv.has_residual ? inputs.back() : no_tensor; }
 };

@@ -59,6 +59,7 @@ json op_json(const Graph& graph, const Op& op) {
   if (op.activation != Activation::none) made["activation"] = ir::name_of(op.activation);
   if (op.rounding != Rounding::nearest_even) made["rounding"] = name_of(op.rounding);
   if (op.kind == OpKind::slice) made["first_channel"] = op.first_channel;
+  if (!op.channels.empty()) made["channels"] = op.channels;
   if (op.kind == OpKind::conv) made["conv"] = convolution_json(graph, op);
   return made;
 }
@@ -197,6 +198,9 @@ class Reader {
       op.rounding =
           fields.choice("rounding", Rounding::down, [](Rounding r) { return name_of(r); });
     if (op.kind == OpKind::slice) op.first_channel = fields.integer("first_channel");
+    if (op.kind == OpKind::requantize && fields.has("channels"))
+      for (const json& channel : fields.list("channels"))
+        op.channels.push_back(fields.integer(channel, "channels"));
     if (op.kind == OpKind::conv)
       convolution(Fields(fields.at("conv"), path_ + ": operation " + op.name), op.conv);
     graph_.ops.push_back(std::move(op));

@@ -98,13 +98,19 @@ void multiply(const IntegerTensor& x, const Grid& x_grid, const IntegerTensor& y
   });
 }
 
-void requantize(const IntegerTensor& x, const Grid& in, const Grid& grid, IntegerTensor& out) {
+void requantize(const Op& op, const IntegerTensor& x, const Grid& in, const Grid& grid,
+                IntegerTensor& out) {
   std::vector<float> multipliers;
   multipliers.reserve(static_cast<size_t>(out.channels));
   for (int c = 0; c < out.channels; ++c)
-    multipliers.push_back(requantize_multiplier(in.scale_of(c), grid.scale_of(c)));
+    multipliers.push_back(
+        requantize_multiplier(in.scale_of(op.source_channel(c)), grid.scale_of(c)));
+  const auto channels = static_cast<size_t>(out.channels);
   for_each_value(out, [&](size_t at, int c) {
-    const auto difference = static_cast<float>(x.values[at] - in.zero_point_of(c));
+    const int from = op.source_channel(c);
+    const int32_t value =
+        x.values[at / channels * static_cast<size_t>(x.channels) + static_cast<size_t>(from)];
+    const auto difference = static_cast<float>(value - in.zero_point_of(from));
     out.values[at] = rounded(difference * multipliers[static_cast<size_t>(c)], grid, c);
   });
 }
@@ -149,7 +155,7 @@ void run_operation(const Graph& graph, const Op& op, Values& values) {
     case OpKind::blend:
       return blend_states(value(0), grid(0), value(1), value(2), out);
     case OpKind::requantize:
-      return requantize(value(0), grid(0), out_grid, out);
+      return requantize(op, value(0), grid(0), out_grid, out);
     default:
       throw Error("operation " + op.name + ": " + name_of(op.kind) + " has no integer form");
   }

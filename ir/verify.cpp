@@ -163,6 +163,8 @@ class Verifier {
     } else if (op.kind != OpKind::conv && op.activation != Activation::none) {
       report("has an activation, which only conv and activation take");
     }
+    if (op.kind != OpKind::requantize && !op.channels.empty())
+      report("lists channels, which only requantize does");
     if (op.kind != OpKind::conv && op.rounding != Rounding::nearest_even)
       report("only a conv can round down");
     if (op.kind == OpKind::conv) convolution(op, report);
@@ -185,6 +187,9 @@ class Verifier {
         if (op.first_channel < 0 || op.first_channel > channels(op.inputs[0]) - out)
           report("channels " + std::to_string(op.first_channel) + " and up are not in its input");
         break;
+      case OpKind::requantize:
+        requantized_channels(op, report);
+        break;
       case OpKind::channel_mean:
         if (out != 1) report("must have 1 output channel");
         break;
@@ -198,6 +203,21 @@ class Verifier {
             report("channels of " + graph_.tensor(input).name + " and the output differ");
             break;
           }
+    }
+  }
+
+  void requantized_channels(const Op& op, const Report& report) {
+    const int in = channels(op.inputs[0]);
+    const int count = op.channels.empty() ? in : static_cast<int>(op.channels.size());
+    if (count != channels(op.output))
+      report("makes another number of channels than its output has");
+    std::vector<bool> taken(static_cast<size_t>(in), false);
+    for (const int channel : op.channels) {
+      if (!between(channel, 0, in - 1) || taken[static_cast<size_t>(channel)]) {
+        report("channel " + std::to_string(channel) + " is taken twice or not in its input");
+        return;
+      }
+      taken[static_cast<size_t>(channel)] = true;
     }
   }
 

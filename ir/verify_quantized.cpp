@@ -38,7 +38,8 @@ void check_multipliers(const Graph& graph, const Op& op, const Report& report) {
       legal = is_legal_multiplier(product_multiplier(
           x.scale_of(c), grid_of(graph, op.inputs[1]).scale_of(c), out.scale_of(c)));
     } else {
-      legal = is_legal_multiplier(requantize_multiplier(x.scale_of(c), out.scale_of(c)));
+      legal = is_legal_multiplier(
+          requantize_multiplier(x.scale_of(op.source_channel(c)), out.scale_of(c)));
     }
     if (!legal) {
       report("channel " + std::to_string(c) + ": the ratio of its scales is above 2^60");

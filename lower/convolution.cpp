@@ -38,10 +38,12 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
     const View view = id == graph_.frame ? View{frame_copy(op), 0} : views_[size_t(id)];
     const int count = graph_.tensor(id).channels;
     const int shift = conv.segment_shift[segment];
-    segments.push_back({count, &*graph_.tensor(id).grid, 0, weight_channel[segment], shift});
+    segments.push_back(
+        {count, &*graph_.tensor(id).grid, 0, weight_channel[segment], shift, view.channels});
     const int next = j + 1 < order.size() ? conv.segment_shift[size_t(order[j + 1])] : 0;
     kernel.shifts.push_back(shift - next);
-    kernel.inputs.push_back(layout(view, conv.depthwise ? padded : round_up(count, 4)));
+    kernel.inputs.push_back(
+        layout(view, conv.depthwise ? padded : round_up(segments.back().stored_count(), 4)));
     step.operands.push_back(operand(view, -conv.padding, -conv.padding, conv.stride));
   }
   kernel.pairs = pairs_of(op, segments);

@@ -1,5 +1,6 @@
 // Tensors on several grids: which requantize operations a tensor's own kernel computes.
 #include <algorithm>
+#include <map>
 
 #include "ir/arithmetic.h"
 #include "lower/lowering.h"
@@ -27,9 +28,25 @@ std::vector<int> Outputs::storages() const {
 void Lowering::find_parts(TensorId id, int first_channel, std::vector<Copy::Part>& parts) const {
   for (const int reader : graph_.consumers(id)) {
     const Op& op = graph_.ops[size_t(reader)];
-    if (op.kind == OpKind::requantize) parts.push_back({reader, first_channel});
+    if (op.kind == OpKind::requantize && !gathers(op)) parts.push_back({reader, first_channel});
     if (op.kind == OpKind::slice) find_parts(op.output, first_channel + op.first_channel, parts);
   }
+}
+
+// Half of the channels or fewer: as a whole copy they would cost their convolution more products
+// than a kernel that moves them. Others than dense convolutions read no gaps.
+bool Lowering::gathers(const Op& op) const {
+  if (op.channels.empty()) return false;
+  if (2 * op.channels.size() <= size_t(graph_.tensor(op.inputs[0]).channels)) return true;
+  const std::vector<int> readers = graph_.consumers(op.output);
+  return !std::all_of(readers.begin(), readers.end(), [&](int reader) {
+    const Op& conv = graph_.ops[size_t(reader)];
+    return conv.kind == OpKind::conv && !conv.conv.depthwise && conv.residual() != op.output;
+  });
+}
+
+int Lowering::source_channel(const Copy::Part& part, int channel) const {
+  return part.first_channel + graph_.ops[size_t(part.op)].source_channel(channel);
 }
 
 // Where the part and another one of the copy meet, their grids must be one.
@@ -38,13 +55,14 @@ bool Lowering::fits(const Copy& copy, const Copy::Part& part) const {
     return graph_.tensor(graph_.ops[size_t(of.op)].output);
   };
   const ir::Tensor& mine = made(part);
+  std::map<int, int> channels;
+  for (int c = 0; c < mine.channels; ++c) channels[source_channel(part, c)] = c;
   return std::all_of(copy.parts.begin(), copy.parts.end(), [&](const Copy::Part& other) {
     const ir::Tensor& theirs = made(other);
-    const int first = std::max(part.first_channel, other.first_channel);
-    const int end =
-        std::min(part.first_channel + mine.channels, other.first_channel + theirs.channels);
-    for (int c = first; c < end; ++c) {
-      const int a = c - part.first_channel, b = c - other.first_channel;
+    for (int b = 0; b < theirs.channels; ++b) {
+      const auto found = channels.find(source_channel(other, b));
+      if (found == channels.end()) continue;
+      const int a = found->second;
       if (mine.grid->bits != theirs.grid->bits ||
           mine.grid->scale_of(a) != theirs.grid->scale_of(b) ||
           mine.grid->zero_point_of(a) != theirs.grid->zero_point_of(b))
@@ -62,15 +80,17 @@ void Lowering::store_copy(TensorId id, Copy& copy) {
     const TensorId made = graph_.ops[size_t(part.op)].output;
     const std::vector<uint8_t> own =
         pattern_of(*graph_.tensor(made).grid, graph_.tensor(made).channels);
-    std::copy(own.begin(), own.end(), pattern.begin() + part.first_channel);
+    for (size_t c = 0; c < own.size(); ++c)
+      pattern[size_t(source_channel(part, static_cast<int>(c)))] = own[c];
     halo = std::max(halo, halo_of(made));
   }
   // The last part's name: of a state's copies that is the one of the new state.
   const std::string& name = graph_.tensor(graph_.ops[size_t(copy.parts.back().op)].output).name;
   copy.storage = make_storage(name, id, channels, 1, halo, std::move(pattern));
   for (const Copy::Part& part : copy.parts) {
+    const Op& op = graph_.ops[size_t(part.op)];
     fused_[size_t(part.op)] = true;
-    views_[size_t(graph_.ops[size_t(part.op)].output)] = {copy.storage, part.first_channel};
+    views_[size_t(op.output)] = {copy.storage, part.first_channel, op.channels};
   }
 }
 
@@ -127,7 +147,7 @@ void Lowering::set_copies(const std::vector<Copy>& copies, const ir::Grid& from,
     for (const Copy::Part& part : copies[i].parts) {
       const ir::Tensor& made = graph_.tensor(graph_.ops[size_t(part.op)].output);
       for (int c = 0; c < made.channels; ++c) {
-        const int channel = part.first_channel + c;
+        const int channel = source_channel(part, c);
         to.set_copy(static_cast<int>(i), channel, from.scale_of(channel), *made.grid, c);
       }
     }

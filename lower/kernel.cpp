@@ -15,8 +15,8 @@ bool has_weights(KernelKind kind) {
 }
 
 const char* name_of(KernelKind kind) {
-  static const char* const names[] = {"conv",     "depthwise",  "pool",   "gate", "upsample2",
-                                      "average2", "requantize", "unpack", "widen"};
+  static const char* const names[] = {"conv",     "depthwise",  "pool",   "gate",   "upsample2",
+                                      "average2", "requantize", "gather", "unpack", "widen"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -45,10 +45,10 @@ int pairs_in_16_bits(int input_bits, int weight_bits) {
 }
 
 bool has_row(const Kernel& kernel, ConstantRow row) {
-  const bool only_moves = kernel.kind == KernelKind::upsample2 ||
-                          kernel.kind == KernelKind::avg_pool2 ||
-                          kernel.kind == KernelKind::requantize ||
-                          kernel.kind == KernelKind::unpack || kernel.kind == KernelKind::widen;
+  const bool only_moves =
+      kernel.kind == KernelKind::upsample2 || kernel.kind == KernelKind::avg_pool2 ||
+      kernel.kind == KernelKind::requantize || kernel.kind == KernelKind::gather ||
+      kernel.kind == KernelKind::unpack || kernel.kind == KernelKind::widen;
   switch (row) {
     case row_bias:
       return !only_moves || kernel.copy_count() > 0;
@@ -63,6 +63,8 @@ bool has_row(const Kernel& kernel, ConstantRow row) {
       return kernel.has_residual || kernel.epilogue != Epilogue::store;
     case row_residual:
       return kernel.has_residual;
+    case row_source:
+      return kernel.kind == KernelKind::gather;
     case row_first_copy:
       break;
   }

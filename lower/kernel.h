@@ -24,6 +24,7 @@ enum class KernelKind {
   upsample2,
   avg_pool2,
   requantize,  // copies alone: what no other kernel could write
+  gather,      // the same of some channels, side by side
   unpack,      // weights of 4 bits to 8
   widen,       // weights of 8 bits to 16
 };
@@ -46,6 +47,7 @@ enum ConstantRow {
   row_to_real,     // float: activations of real values
   row_second,      // float: residual, product (gates) or blend multiplier
   row_residual,    // int32: the residual's zero point
+  row_source,      // int32: the input's channel (gather)
   row_first_copy,  // then copy_rows for each copy
 };
 // A copy's own multiplier and grid; the last three as row_zero_point, row_low and row_high.
@@ -64,6 +66,7 @@ constexpr int32_t rounding_bias = 0x4B400000;
 //   upsample2        input, [constants], outputs
 //   avg_pool2        input, [constants], outputs
 //   requantize       input, constants, outputs
+//   gather           input, constants, output
 //   unpack, widen    input, output: blocks of weights, one a row
 // Outputs are the tensor itself, unless `only_copies`, then its copies; blend's is h.
 // Inputs of conv and depthwise start at the halo's first pixel that the kernel reads.

@@ -104,6 +104,7 @@ void Lowering::lower_op(int index) {
     case OpKind::mul:
       return lower_gate(op);
     case OpKind::requantize:
+      if (gathers(op)) return lower_gather(op);
       if (graph_.tensor(op.inputs[0]).grid->is_signed)
         throw Error(graph_.name + ": " + op.name +
                     " is a state's third grid; kernels write two copies of a state");
@@ -185,10 +186,12 @@ void Lowering::lower_move(int index) {
   const View input = views_[size_t(op.inputs[0])];
   const ir::Size size = sizes_[size_t(op.inputs[0])];
   Outputs outputs;
-  if (is_copy)
-    outputs.copies = {{{{index, 0}}, store(op.output)}};
-  else
+  if (is_copy) {
+    outputs.copies = {{{{index, 0}}, -1}};
+    store_copy(op.inputs[0], outputs.copies[0]);
+  } else {
     outputs = make_outputs(op.output);
+  }
   // Padding channels too; behind a slice they hold what comes next, which nobody reads.
   const int channels = plan_.storages[size_t(outputs.storages()[0])].pixel_stride;
   Step step;
@@ -206,13 +209,37 @@ void Lowering::lower_move(int index) {
   if (!outputs.copies.empty()) {
     const ir::Grid& from = *graph_.tensor(op.inputs[0]).grid;
     Constants constants(step.kernel);
-    for (int c = 0; c < graph_.tensor(op.output).channels; ++c)
+    for (int c = 0; c < graph_.tensor(op.inputs[0]).channels; ++c)
       constants.set_int(row_bias, c, from.zero_point_of(c));
     set_copies(outputs.copies, from, constants);
     step.operands.push_back(add_constants(constants));
   }
   add_outputs(outputs, step);
   finish(std::move(step), sizes_[size_t(op.output)], outputs.storages());
+}
+
+// Some channels of a tensor, side by side.
+void Lowering::lower_gather(const Op& op) {
+  const View input = views_[size_t(op.inputs[0])];
+  const ir::Tensor& from = graph_.tensor(op.inputs[0]);
+  const ir::Tensor& made = graph_.tensor(op.output);
+  const int output = store(op.output);
+  Step step;
+  step.name = op.name;
+  step.kernel.kind = KernelKind::gather;
+  step.kernel.inputs = {layout(input, from.channels)};
+  step.kernel.output = layout({output, 0}, plan_.storages[size_t(output)].pixel_stride);
+  step.kernel.only_copies = true;
+  Constants constants(step.kernel);
+  for (int c = 0; c < made.channels; ++c) {
+    const int channel = op.source_channel(c);
+    constants.set_int(row_bias, c, from.grid->zero_point_of(channel));
+    constants.set_int(row_source, c, channel);
+    constants.set_copy(0, c, from.grid->scale_of(channel), *made.grid, c);
+  }
+  step.operands = {operand(input, 0, 0, 1), add_constants(constants),
+                   operand({output, 0}, 0, 0, 1)};
+  finish(std::move(step), sizes_[size_t(op.output)], {output});
 }
 
 Operand Lowering::add_constants(const Constants& constants) {

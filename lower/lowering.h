@@ -15,6 +15,9 @@ namespace mattec::lower {
 struct View {
   int storage = -1;
   int first_channel = 0;
+  // Of the storage from first_channel on; empty: all that follow. Only dense convolutions read a
+  // tensor with gaps: weights of what is between are 0.
+  std::vector<int> channels = {};
 };
 
 // A storage with a tensor's integers on other grids, written by the tensor's own kernel: what
@@ -58,6 +61,10 @@ class Lowering {
   std::vector<Copy> make_copies(const std::vector<ir::TensorId>& names);
   void find_parts(ir::TensorId id, int first_channel, std::vector<Copy::Part>& parts) const;
   bool fits(const Copy& copy, const Copy::Part& part) const;
+  // Whether a requantize of some channels stores these alone, by a kernel of its own.
+  bool gathers(const ir::Op& op) const;
+  // Of the tensor that is copied, from the part's channel.
+  int source_channel(const Copy::Part& part, int channel) const;
   void store_copy(ir::TensorId id, Copy& copy);
   bool is_read(ir::TensorId id) const;  // by more than what `fused_` operations make of it
   Outputs make_outputs(ir::TensorId id);
@@ -73,6 +80,7 @@ class Lowering {
   void lower_pool(const ir::Op& op);
   void lower_gate(const ir::Op& op);
   void lower_move(int index);
+  void lower_gather(const ir::Op& op);
   void check_supported() const;
 
   // --- parts of a convolution's step ---

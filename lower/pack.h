@@ -1,6 +1,7 @@
 // Weights and per-channel constants in the order that kernels read them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -16,10 +17,16 @@ struct Segment {
   int grid_channel = 0;    // of the grid's first entry for this segment
   int weight_channel = 0;  // of the operation's weights
   int shift = 0;
+  std::vector<int> stored = {};  // where each is among those the kernel reads; empty: in order
+
+  int stored_count() const {
+    return stored.empty() ? count : *std::max_element(stored.begin(), stored.end()) + 1;
+  }
 };
 
 // Dense: [segment][row][column][group of `lanes` channels][output channel, padded][lane], zeros as
-// padding; a segment's channels are padded to groups of 4.
+// padding and for stored channels that the convolution does not read; a segment's channels are
+// padded to groups of 4.
 std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Segment>& segments,
                                int padded_outputs, int lanes);
 // Depthwise: [row][column][channel, padded].

@@ -186,6 +186,8 @@ ir::Graph quantize(const ir::Graph& fused, const Calibration& calibration, const
                    const CalibrationOptions& options, const Progress& progress) {
   const torch::NoGradGuard no_gradients;
   check_policy(policy, fused);
+  if (!policy.high_channels.empty())
+    throw Error("quantize: the policy has high channels; split_channels first");
   StoredGraph stored = with_copies(fused, policy);
   assign_grids(stored, calibration.ranges, range_method(options.method), options.channel_scales);
   if (options.method == Method::gptq)

@@ -60,7 +60,8 @@ Calibration observe(const ir::Graph& fused, const std::vector<Clip>& clips,
                     const CalibrationOptions& options, const Progress& progress = {});
 
 // Grids and integer weights; the result is verified. Same clips, options and number of LibTorch
-// threads give the same graph. Throws Error for a policy that names what is not there.
+// threads give the same graph. Throws Error for a policy that names what is not there or that has
+// high channels (see split.h).
 ir::Graph quantize(const ir::Graph& fused, const Calibration& calibration, const BitPolicy& policy,
                    const CalibrationOptions& options, const Progress& progress = {});
 

@@ -41,7 +41,8 @@ class Tensors {
         root_(fused.tensors.size()),
         wide_(root_.size(), false),
         fixed_(root_.size(), false),
-        others_read_(root_.size(), false) {
+        others_read_(root_.size(), false),
+        rules_(resolved_grid_rules(fused)) {
     for (size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<TensorId>(i);
     for (const ir::State& state : fused.states) wide_[at(state.input)] = true;
     for (const Op& op : fused.ops) find_root(op);
@@ -69,6 +70,18 @@ class Tensors {
   std::string site(TensorId input, const Op& convolution) const {
     return policy_name(input) + (has_one_site(input) ? "" : " > " + convolution.name);
   }
+  bool has_parts(TensorId input, const Op& convolution) const {
+    if (is_fixed(input) || root(input) != input || rules_[at(input)] != GridRule::per_tensor ||
+        !convolution.conv.pad_value.empty())
+      return false;
+    const std::vector<int> readers = fused_.consumers(input);
+    const auto is_dense = [this](int reader) {
+      const Op& op = fused_.ops[static_cast<size_t>(reader)];
+      return op.kind == OpKind::conv && !op.conv.depthwise;
+    };
+    return has_one_site(input) ? std::all_of(readers.begin(), readers.end(), is_dense)
+                               : !convolution.conv.depthwise;
+  }
 
  private:
   void find_root(const Op& op) {
@@ -80,8 +93,7 @@ class Tensors {
   // Frames, gates and outputs by their rule; 1x1 vectors, of which so few products are made that
   // bits cost nothing.
   void find_fixed() {
-    const std::vector<GridRule> rules = resolved_grid_rules(fused_);
-    for (size_t i = 0; i < root_.size(); ++i) fixed_[i] = rules[i] == GridRule::unit;
+    for (size_t i = 0; i < root_.size(); ++i) fixed_[i] = rules_[i] == GridRule::unit;
     std::vector<bool> vector(root_.size(), false);
     for (const Op& op : fused_.ops) {
       const bool is_vector =
@@ -114,6 +126,7 @@ class Tensors {
   std::vector<TensorId> root_;
   std::vector<bool> wide_;
   std::vector<bool> fixed_, others_read_;  // of roots
+  std::vector<GridRule> rules_;
 };
 
 // Builds the graph of with_copies operation by operation.
@@ -220,9 +233,18 @@ std::vector<Site> sites_of(const Graph& fused) {
     sites.push_back({op.name, true});
     for (const TensorId input : segments(op)) {
       const std::string site = tensors.site(input, op);
-      if (!tensors.is_fixed(input) && inputs.insert(site).second) sites.push_back({site, false});
+      if (!tensors.is_fixed(input) && inputs.insert(site).second)
+        sites.push_back({site, false, tensors.has_parts(input, op)});
     }
   }
+  return sites;
+}
+
+std::vector<std::string> input_sites(const Graph& fused, const Op& convolution) {
+  const Tensors tensors(fused);
+  std::vector<std::string> sites;
+  for (const TensorId input : segments(convolution))
+    sites.push_back(tensors.is_fixed(input) ? std::string() : tensors.site(input, convolution));
   return sites;
 }
 

@@ -36,11 +36,17 @@ StoredGraph with_copies(const ir::Graph& fused, const BitPolicy& policy,
 struct Site {
   std::string name;  // as in BitPolicy's maps
   bool weights = false;
+  // An input of which some channels may have 8 bits and the others 4 (split.h): dense convolutions
+  // read the tensor itself, and calibration gives it its grid.
+  bool has_parts = false;
 };
 // All of them; every input that may have 4 bits belongs to one. Readers of a tensor have a site
 // each, "tensor > convolution"; but one, "tensor", where convolutions alone read it: all in the
 // same way (the matte's two), or all through slices and resampling (a GRU's two).
 std::vector<Site> sites_of(const ir::Graph& fused);
+
+// Sites of the convolution's segments; empty where an input has no choice.
+std::vector<std::string> input_sites(const ir::Graph& fused, const ir::Op& convolution);
 
 // The keys of BitPolicy::activation_bits that choose something.
 std::set<std::string> activation_keys(const ir::Graph& fused);

@@ -112,7 +112,9 @@ Tensor apply(const Op& op, const std::vector<Tensor>& in, int channels, double r
     case OpKind::blend:
       return in[1] + in[0] * (in[2] - in[1]);
     case OpKind::requantize:
-      return in[0];
+      if (op.channels.empty()) return in[0];
+      return in[0].index_select(
+          1, torch::tensor(std::vector<int64_t>(op.channels.begin(), op.channels.end())));
     case OpKind::batch_norm:
       return batch_norm(op, in[0]);
     case OpKind::scale_shift:

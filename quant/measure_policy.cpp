@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
+#include <optional>
 
 #include "ir/error.h"
 #include "quant/copies.h"
@@ -62,10 +64,19 @@ class Prober {
     collect();
   }
 
-  double error(const Site& site) const {
-    const auto& squares = site.weights ? weight_squares_ : input_squares_;
-    const auto found = squares.find(site.name);
-    return found == squares.end() ? 0 : found->second / probes_;
+  SiteError error(const Site& site) const {
+    SiteError result{site, 0, {}};
+    if (site.weights) {
+      const auto found = weight_squares_.find(site.name);
+      if (found != weight_squares_.end()) result.error = found->second / probes_;
+      return result;
+    }
+    const auto found = input_squares_.find(site.name);
+    if (found == input_squares_.end()) return result;
+    const torch::Tensor mean = found->second / probes_;
+    result.channels.assign(mean.data_ptr<double>(), mean.data_ptr<double>() + mean.numel());
+    result.error = mean.sum().item<double>();
+    return result;
   }
 
  private:
@@ -77,17 +88,34 @@ class Prober {
         producer < 0 || stored_.graph.ops[static_cast<size_t>(producer)].kind == ir::OpKind::slice;
     if (stored_.bits[index] != 4 || is_view) return value;
     torch::Tensor& handle = handles_[stored_.site[index]];
-    if (!handle.defined()) handle = torch::zeros({}, torch::requires_grad());
+    const auto [root, first] = part_of(id);
+    if (!handle.defined())
+      handle = torch::zeros({1, stored_.graph.tensor(root).channels, 1, 1}, torch::requires_grad());
     const torch::Tensor exact = value.detach();
-    return value + handle * (round_to_grid(exact, *stored_.graph.tensors[index].grid) - exact);
+    return value + handle.slice(1, first, first + value.size(1)) *
+                       (round_to_grid(exact, *stored_.graph.tensors[index].grid) - exact);
+  }
+
+  // The tensor whose grid `id` shares, and the channel of it that is its first.
+  std::pair<ir::TensorId, int> part_of(ir::TensorId id) const {
+    int first = 0;
+    while (true) {
+      const int producer = stored_.graph.producer(id);
+      if (producer < 0) return {id, first};
+      const ir::Op& op = stored_.graph.ops[static_cast<size_t>(producer)];
+      if (!keeps_grid(op.kind)) return {id, first};
+      first += op.first_channel;
+      id = op.inputs[0];
+    }
   }
 
   void collect() {
     const torch::NoGradGuard no_gradients;
     for (auto& [name, handle] : handles_) {
       if (!handle.grad().defined()) continue;
-      const double probe = handle.grad().item<double>();
-      input_squares_[name] += probe * probe;
+      const torch::Tensor squares = handle.grad().flatten().to(torch::kDouble).square();
+      torch::Tensor& sum = input_squares_[name];
+      sum = sum.defined() ? sum + squares : squares;
       handle.mutable_grad() = torch::Tensor();
     }
     for (auto& [name, entry] : executor_.parameters.of) {
@@ -108,7 +136,50 @@ class Prober {
   int probes_ = 0;
   Parameters weight_change_;
   std::map<std::string, torch::Tensor> handles_;
-  std::map<std::string, double> input_squares_, weight_squares_;
+  std::map<std::string, torch::Tensor> input_squares_;  // per channel
+  std::map<std::string, double> weight_squares_;
+};
+
+// A convolution's weights or one of its inputs, and how much of it has 8 bits.
+struct Weights {
+  std::string name;
+  double count = 0, error = 0;
+  bool is_high = false;
+};
+struct Input {
+  std::string site;
+  std::vector<int> channels;   // those with most error first
+  std::vector<double> errors;  // of the channels from each on
+  size_t part = 0;             // channels raised at once
+  size_t high = 0;             // the first so many have 8 bits
+
+  explicit Input(const SiteError& error) : site(error.site.name) {
+    std::vector<double> each = error.channels;
+    if (each.empty()) each.push_back(error.error);
+    channels.resize(each.size());
+    std::iota(channels.begin(), channels.end(), 0);
+    std::stable_sort(channels.begin(), channels.end(), [&](int a, int b) {
+      return each[static_cast<size_t>(a)] > each[static_cast<size_t>(b)];
+    });
+    errors.assign(channels.size() + 1, 0);
+    for (size_t i = channels.size(); i-- > 0;)
+      errors[i] = errors[i + 1] + each[static_cast<size_t>(channels[i])];
+    // Kernels take channels by fours; sixteen parts of the widest tensors are enough.
+    part =
+        error.site.has_parts ? std::max<size_t>(4, channels.size() / 16 / 4 * 4) : channels.size();
+  }
+  // High channels after another part; the last part takes what is left.
+  size_t next() const { return high + 2 * part > channels.size() ? channels.size() : high + part; }
+  double high_share() const {
+    return static_cast<double>(high) / static_cast<double>(channels.size());
+  }
+};
+
+// What a convolution multiplies one of its inputs with.
+struct Products {
+  size_t convolution = 0;
+  std::optional<size_t> input;  // none: it has more than 4 bits whatever the policy
+  double macs = 0;
 };
 
 // What a policy takes of the budget, as shares of the whole.
@@ -116,78 +187,102 @@ struct Use {
   double high_macs = 0, weight_bytes = 0;
 };
 
+// A step on the way from 4 bits everywhere: new numbers of high channels, new high weights.
+struct Step {
+  std::map<size_t, size_t> inputs;
+  std::optional<size_t> weights;
+};
+
 class Chooser {
  public:
-  Chooser(const ir::Graph& fused, const std::vector<SiteError>& errors, const PolicyBudget& budget,
+  // `low`: everything that may have 4 bits has them, each site in a tensor of its own.
+  Chooser(const StoredGraph& low, const std::vector<SiteError>& errors, const PolicyBudget& budget,
           ir::Size frame)
-      : Chooser(fused, with_copies(fused, all_low(), Copies::one_per_site), errors, budget, frame) {
+      : budget_(budget) {
+    std::map<std::string, size_t> weights, inputs;
+    for (const SiteError& error : errors) {
+      if (error.site.weights) {
+        weights[error.site.name] = weights_.size();
+        weights_.push_back({error.site.name, 0, error.error, false});
+      } else {
+        inputs[error.site.name] = inputs_.size();
+        inputs_.emplace_back(error);
+      }
+    }
+    const std::vector<ir::Size> sizes = ir::infer_sizes(low.graph, frame);
+    for (const ir::Op& op : low.graph.ops) {
+      if (op.kind != ir::OpKind::conv) continue;
+      const size_t convolution = weights.at(op.name);
+      weights_[convolution].count = static_cast<double>(op.conv.weight.size());
+      for (int j = 0; j < op.segment_count(); ++j) {
+        const auto id = static_cast<size_t>(op.inputs[static_cast<size_t>(j)]);
+        Products products{
+            convolution, {}, segment_macs(low.graph, op, j, sizes[static_cast<size_t>(op.output)])};
+        if (low.bits[id] == 4) products.input = inputs.at(low.site[id]);
+        products_.push_back(products);
+      }
+    }
   }
 
   BitPolicy choose() {
     while (true) {
-      const Use before = use(policy_);
+      const Use before = use();
       double best_gain = 0;
-      BitPolicy best;
-      for (const auto& group : groups_) {
-        const auto [raised, gained] = raise(group);
-        if (gained == 0) continue;
-        const Use after = use(raised);
+      Step best;
+      for (const Step& step : steps()) {
+        const double gained = gain(step);
+        if (gained <= 0) continue;
+        const Use after = use_after(step);
         if (!is_within_budget(after)) continue;
         const double gain = gained / cost(before, after);
-        if (gain > best_gain) best_gain = gain, best = raised;
+        if (gain > best_gain) best_gain = gain, best = step;
       }
-      if (best_gain <= 0) return policy_;
-      policy_ = best;
+      if (best_gain <= 0) return policy();
+      swap(best);
     }
   }
 
  private:
-  // `low`: everything that may have 4 bits has them, each site in a tensor of its own.
-  Chooser(const ir::Graph& fused, const StoredGraph& low, const std::vector<SiteError>& errors,
-          const PolicyBudget& budget, ir::Size frame)
-      : fused_(fused),
-        budget_(budget),
-        policy_(all_low()),
-        groups_(groups_of(low, errors)),
-        products_(products_of(low, frame)) {}
-
-  // Sites that are raised together, with their errors.
-  using Key = std::pair<bool, std::string>;  // weights, name
-  using Group = std::map<Key, double>;
-
-  // Each site alone; each convolution's weights together with its inputs, which are free once the
-  // weights have 8 bits.
-  static std::vector<Group> groups_of(const StoredGraph& low,
-                                      const std::vector<SiteError>& errors) {
-    Group all;
-    for (const SiteError& error : errors) all[{error.site.weights, error.site.name}] = error.error;
-    std::vector<Group> groups;
-    for (const auto& entry : all) groups.push_back({entry});
-    for (const ir::Op& op : low.graph.ops) {
-      if (op.kind != ir::OpKind::conv) continue;
-      Group group;
-      const auto add = [&](const Key& key) {
-        const auto found = all.find(key);
-        if (found != all.end()) group.insert(*found);
-      };
-      add({true, op.name});
-      for (int j = 0; j < op.segment_count(); ++j) {
-        const auto input = static_cast<size_t>(op.inputs[static_cast<size_t>(j)]);
-        if (low.bits[input] == 4) add({false, low.site[input]});
-      }
-      if (group.size() > 1) groups.push_back(group);
+  // Each input's next part, and all of it; each convolution's weights alone and together with its
+  // inputs, which are free once the weights have 8 bits.
+  std::vector<Step> steps() const {
+    std::vector<Step> all;
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      const Input& input = inputs_[i];
+      if (input.high == input.channels.size()) continue;
+      all.push_back({{{i, input.next()}}, {}});
+      if (input.next() < input.channels.size()) all.push_back({{{i, input.channels.size()}}, {}});
     }
-    return groups;
+    for (size_t w = 0; w < weights_.size(); ++w) {
+      if (weights_[w].is_high) continue;
+      all.push_back({{}, w});
+      Step together{{}, w};
+      for (const Products& products : products_)
+        if (products.convolution == w && products.input)
+          together.inputs[*products.input] = inputs_[*products.input].channels.size();
+      all.push_back(together);
+    }
+    return all;
   }
 
-  // The policy with those of the group raised that are not yet, and the sum of their errors.
-  std::pair<BitPolicy, double> raise(const Group& group) const {
-    BitPolicy raised = policy_;
-    double gained = 0;
-    for (const auto& [key, error] : group)
-      if ((key.first ? raised.weight_bits : raised.activation_bits).emplace(key.second, 8).second)
-        gained += error;
-    return {raised, gained};
+  double gain(const Step& step) const {
+    double sum = step.weights ? weights_[*step.weights].error : 0;
+    for (const auto& [i, high] : step.inputs)
+      sum += inputs_[i].errors[inputs_[i].high] - inputs_[i].errors[high];
+    return sum;
+  }
+
+  // Takes the step; `step` becomes the way back.
+  void swap(Step& step) {
+    if (step.weights) weights_[*step.weights].is_high = !weights_[*step.weights].is_high;
+    for (auto& [i, high] : step.inputs) std::swap(high, inputs_[i].high);
+  }
+
+  Use use_after(Step step) {
+    swap(step);
+    const Use after = use();
+    swap(step);
+    return after;
   }
 
   bool is_within_budget(const Use& use) const {
@@ -201,48 +296,42 @@ class Chooser {
            (after.weight_bytes - before.weight_bytes) / budget_.weight_bytes;
   }
 
-  Use use(const BitPolicy& policy) const {
+  Use use() const {
     double macs = 0, high = 0, bytes = 0, weights = 0;
     for (const Products& products : products_) {
       macs += products.macs;
-      if (products.site.empty() || policy.weight_bits.count(products.convolution) != 0 ||
-          policy.activation_bits.count(products.site) != 0)
-        high += products.macs;
+      const bool is_high = weights_[products.convolution].is_high || !products.input;
+      high += products.macs * (is_high ? 1 : inputs_[*products.input].high_share());
     }
-    for (const ir::Op& op : fused_.ops) {
-      if (op.kind != ir::OpKind::conv) continue;
-      const auto size = static_cast<double>(op.conv.weight.size());
-      weights += size;
-      bytes += size * policy.of_weights(op.name) / 8;
+    for (const Weights& each : weights_) {
+      weights += each.count;
+      bytes += each.count * (each.is_high ? 1 : 0.5);
     }
     return {high / macs, bytes / weights};
   }
 
-  // What a convolution multiplies one of its inputs with.
-  struct Products {
-    std::string convolution, site;  // no site: the input has more than 4 bits whatever the policy
-    double macs = 0;
-  };
-
-  static std::vector<Products> products_of(const StoredGraph& low, ir::Size frame) {
-    const std::vector<ir::Size> sizes = ir::infer_sizes(low.graph, frame);
-    std::vector<Products> all;
-    for (const ir::Op& op : low.graph.ops) {
-      if (op.kind != ir::OpKind::conv) continue;
-      for (int j = 0; j < op.segment_count(); ++j) {
-        const auto input = static_cast<size_t>(op.inputs[static_cast<size_t>(j)]);
-        all.push_back({op.name, low.bits[input] == 4 ? low.site[input] : std::string(),
-                       segment_macs(low.graph, op, j, sizes[static_cast<size_t>(op.output)])});
+  BitPolicy policy() const {
+    BitPolicy policy = all_low();
+    for (const Weights& each : weights_)
+      if (each.is_high) policy.weight_bits[each.name] = 8;
+    for (const Input& input : inputs_) {
+      if (input.high == 0) continue;
+      if (input.high == input.channels.size()) {
+        policy.activation_bits[input.site] = 8;
+        continue;
       }
+      std::vector<int>& high = policy.high_channels[input.site];
+      high.assign(input.channels.begin(),
+                  input.channels.begin() + static_cast<std::ptrdiff_t>(input.high));
+      std::sort(high.begin(), high.end());
     }
-    return all;
+    return policy;
   }
 
-  const ir::Graph& fused_;
   const PolicyBudget& budget_;
-  BitPolicy policy_;
-  const std::vector<Group> groups_;
-  const std::vector<Products> products_;
+  std::vector<Weights> weights_;
+  std::vector<Input> inputs_;
+  std::vector<Products> products_;
 };
 
 }  // namespace
@@ -266,13 +355,14 @@ std::vector<SiteError> measure_sites(const ir::Graph& fused, const std::vector<C
            "measuring what 4 bits cost");
   }
   std::vector<SiteError> errors;
-  for (const Site& site : sites_of(fused)) errors.push_back({site, prober.error(site)});
+  for (const Site& site : sites_of(fused)) errors.push_back(prober.error(site));
   return errors;
 }
 
 BitPolicy best_policy(const ir::Graph& fused, const std::vector<SiteError>& errors,
                       const PolicyBudget& budget, ir::Size frame) {
-  return Chooser(fused, errors, budget, frame).choose();
+  return Chooser(with_copies(fused, all_low(), Copies::one_per_site), errors, budget, frame)
+      .choose();
 }
 
 }  // namespace mattec::quant

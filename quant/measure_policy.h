@@ -14,6 +14,7 @@ namespace mattec::quant {
 struct SiteError {
   Site site;
   double error = 0;
+  std::vector<double> channels = {};  // of an input: each channel's part of `error`
 };
 
 // One entry per site of `fused`. The change of alpha by a small change d of a tensor is J d; for
@@ -31,7 +32,8 @@ struct PolicyBudget {
 };
 
 // Starts from 4 bits everywhere and raises to 8 what lowers the summed error most for what it
-// takes of the budget, as long as that lasts. Multiplications are counted for `frame`.
+// takes of the budget, as long as that lasts: weights, inputs, and where an input's channels have
+// errors of their own, some of them. Multiplications are counted for `frame`.
 BitPolicy best_policy(const ir::Graph& fused, const std::vector<SiteError>& errors,
                       const PolicyBudget& budget, ir::Size frame);
 

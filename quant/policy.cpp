@@ -1,6 +1,8 @@
 #include "quant/policy.h"
 
+#include <algorithm>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -28,6 +30,20 @@ std::map<std::string, int> map_from(const Json& value, const std::string& place)
   for (const auto& [name, entry] : value.items())
     bits[name] = bits_from(entry, entry_of(place, name));
   return bits;
+}
+
+std::map<std::string, std::vector<int>> channels_from(const Json& value, const std::string& place) {
+  if (!value.is_object()) throw Error(place + " must be an object of names and lists of channels");
+  std::map<std::string, std::vector<int>> channels;
+  for (const auto& [name, list] : value.items()) {
+    const auto is_channel = [](const Json& channel) {
+      return channel.is_number_unsigned() && channel <= std::numeric_limits<int>::max();
+    };
+    if (!list.is_array() || list.empty() || !std::all_of(list.begin(), list.end(), is_channel))
+      throw Error(entry_of(place, name) + " must be a list of channels");
+    channels[name] = list.get<std::vector<int>>();
+  }
+  return channels;
 }
 
 }  // namespace
@@ -64,10 +80,12 @@ BitPolicy read_policy(const std::string& file) {
       policy.weight_bits = map_from(value, place);
     else if (key == "activation_bits")
       policy.activation_bits = map_from(value, place);
+    else if (key == "high_channels")
+      policy.high_channels = channels_from(value, place);
     else
       throw Error(place +
-                  " is unknown; a bit policy has weights, activations, weight_bits and "
-                  "activation_bits");
+                  " is unknown; a bit policy has weights, activations, weight_bits, "
+                  "activation_bits and high_channels");
   }
   return policy;
 }
@@ -76,7 +94,8 @@ std::string policy_json(const BitPolicy& policy) {
   return Json({{"weights", policy.weights},
                {"activations", policy.activations},
                {"weight_bits", policy.weight_bits},
-               {"activation_bits", policy.activation_bits}})
+               {"activation_bits", policy.activation_bits},
+               {"high_channels", policy.high_channels}})
       .dump(2);
 }
 

@@ -20,6 +20,8 @@ struct BitPolicy {
   // By tensor, or "tensor > convolution" for one reader; slices and resampled tensors that
   // convolutions alone read go by the name of what they are made of.
   std::map<std::string, int> activation_bits;
+  // Of inputs that have 4 bits: channels that are read at 8, by the name of the site (copies.h).
+  std::map<std::string, std::vector<int>> high_channels = {};
 
   int of_weights(const std::string& convolution) const;
   int of_input(const std::string& tensor, const std::string& convolution) const;

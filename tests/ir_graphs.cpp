@@ -138,6 +138,17 @@ TensorId GraphMaker::slice(TensorId input, int first_channel, int channels) {
   return id;
 }
 
+TensorId GraphMaker::take(TensorId input, const std::vector<int>& channels, Grid out) {
+  ir::Op made;
+  made.kind = OpKind::requantize;
+  made.name = fresh("take");
+  made.inputs = {input};
+  made.channels = channels;
+  const TensorId id = graph.add_op(made, static_cast<int>(channels.size()));
+  graph.tensor(id).grid = std::move(out);
+  return id;
+}
+
 TensorId GraphMaker::state(int channels) {
   const std::string name = fresh("state");
   const TensorId id = graph.add_tensor(name, channels);
@@ -242,7 +253,8 @@ ir::Graph random_graph(uint32_t seed) {
   decode.activation = make.pick(any);
   decode.output_channels = make.uniform(1, 13);
   decode.random_pad_value = make.uniform(0, 1) == 0;
-  const TensorId decoded = make.conv({up_left, up_state, block, half}, decode);
+  const TensorId taken = make.take(block, {make.channels_of(block) - 1, 0}, make.grid(2, false));
+  const TensorId decoded = make.conv({up_left, up_state, taken, half}, decode);
   const TensorId full =
       make.op(OpKind::upsample2, {decoded, make.graph.frame}, make.grid_of(decoded));
   make.outputs(full);

@@ -40,6 +40,8 @@ class GraphMaker {
                        ir::Grid out);
   ir::TensorId op(ir::OpKind kind, const std::vector<ir::TensorId>& inputs, ir::Grid out);
   ir::TensorId slice(ir::TensorId input, int first_channel, int channels);
+  // A requantize of these channels of the input.
+  ir::TensorId take(ir::TensorId input, const std::vector<int>& channels, ir::Grid out);
   ir::TensorId state(int channels);
   // The gated update of a recurrent state: reads x and the state, closes the loop. Returns the new
   // state's copy. Unless `only_8_bits`, the state may have a 4-bit copy, an 8-bit one, or both: one

@@ -94,10 +94,11 @@ class Definition {
         return clamp(static_cast<double>(h) + std::rint(change), -32768, 32767);
       }
       case OpKind::requantize: {
-        const double scale = static_cast<double>(grid(op.inputs[0]).scale_of(c)) /
+        const int from = op.channels.empty() ? c : op.channels[static_cast<size_t>(c)];
+        const double scale = static_cast<double>(grid(op.inputs[0]).scale_of(from)) /
                              static_cast<double>(out.scale_of(c));
         const auto difference =
-            static_cast<float>(at(op.inputs[0], y, x, c) - zero(op.inputs[0], c));
+            static_cast<float>(at(op.inputs[0], y, x, from) - zero(op.inputs[0], from));
         return nearest(times(difference, static_cast<float>(scale)), out, c);
       }
       default:

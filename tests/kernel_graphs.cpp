@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -142,7 +143,19 @@ class Builder {
       pool.push_back(make_.op(OpKind::requantize, {from}, copy_grid(make_.channels_of(from))));
       if (i == 0) pool.push_back(make_.op(OpKind::requantize, {x}, grid));
       if (i == 1) pool.push_back(make_.op(OpKind::requantize, {x}, grid));
+      if (make_.uniform(0, 1) == 0) pool.push_back(taken(from));
     }
+  }
+
+  // Some channels of `x`, one or nearly all, in order or not, on another grid.
+  TensorId taken(TensorId x) {
+    std::vector<int> channels(static_cast<size_t>(make_.channels_of(x)));
+    std::iota(channels.begin(), channels.end(), 0);
+    for (size_t i = channels.size() - 1; i > 0; --i)
+      std::swap(channels[i], channels[static_cast<size_t>(make_.uniform(0, static_cast<int>(i)))]);
+    channels.resize(static_cast<size_t>(make_.uniform(1, make_.channels_of(x))));
+    if (make_.uniform(0, 2) > 0) std::sort(channels.begin(), channels.end());
+    return make_.take(x, channels, copy_grid(static_cast<int>(channels.size())));
   }
 
   // Adds `count` tensors made from some that are there, all of one size.

@@ -45,11 +45,13 @@ TEST_F(PolicyFile, ReadsWhatPolicyJsonWrites) {
   policy.weights = 4;
   policy.weight_bits = {{"stem", 8}, {"a \"quoted\" name", 4}};
   policy.activation_bits = {{"block1", 8}, {"block1 > block2.expand", 4}};
+  policy.high_channels = {{"block2 > block3", {0, 7}}};
   const BitPolicy again = read(policy_json(policy));
   EXPECT_EQ(again.weights, 4);
   EXPECT_EQ(again.activations, 8);
   EXPECT_EQ(again.weight_bits, policy.weight_bits);
   EXPECT_EQ(again.activation_bits, policy.activation_bits);
+  EXPECT_EQ(again.high_channels, policy.high_channels);
 }
 
 TEST_F(PolicyFile, KeepsDefaultsForWhatItDoesNotSay) {
@@ -70,6 +72,11 @@ TEST_F(PolicyFile, NamesWhatIsWrongAndWhatIsAllowed) {
                "\"weight_bits\" \"dw\" must be 4 or 8");
   expect_error(R"({"activation_bits": 4})",
                "\"activation_bits\" must be an object of names and bits");
+  expect_error(R"({"high_channels": [1]})",
+               "\"high_channels\" must be an object of names and lists of channels");
+  for (const char* list : {"4", "[]", "[-1]", "[1.5]", "[\"1\"]", "[4294967296]"})
+    expect_error(std::string(R"({"high_channels": {"stem": )") + list + "}}",
+                 "\"high_channels\" \"stem\" must be a list of channels");
 }
 
 TEST_F(PolicyFile, ThatDoesNotExistIsNamed) {
@@ -240,6 +247,23 @@ TEST_F(Choice, RaisesInputsThatAreFreeBesideWeightsOf8Bits) {
   const BitPolicy policy = best({{{"candidate", true}, 1}, {{"rh"}, 0.01}}, 9500, 0.56);
   EXPECT_EQ(policy.weight_bits, (BitsByName{{"candidate", 8}}));
   EXPECT_EQ(policy.activation_bits, (BitsByName{{"rh", 8}}));
+}
+
+// Of "se" 32 * 8 products for each of 8 channels.
+TEST_F(Choice, RaisesTheChannelsWithMostErrorByFours) {
+  SiteError se;
+  se.site = {"se", false, true};
+  se.error = 22;
+  se.channels = {1, 6, 0.5, 5, 2, 4, 0.5, 3};
+  const BitPolicy half = best({se}, 1500);
+  EXPECT_TRUE(half.activation_bits.empty());
+  EXPECT_EQ(half.high_channels, (std::map<std::string, std::vector<int>>{{"se", {1, 3, 5, 7}}}));
+  const BitPolicy all = best({se}, 2100);
+  EXPECT_EQ(all.activation_bits, (BitsByName{{"se", 8}}));
+  EXPECT_TRUE(all.high_channels.empty());
+  EXPECT_TRUE(best({se}, 1000).high_channels.empty());
+  se.site.has_parts = false;
+  EXPECT_TRUE(best({se}, 1500).high_channels.empty());
 }
 
 TEST_F(Choice, LeavesSitesWithoutErrorAt4Bits) {

@@ -9,6 +9,7 @@
 #include "frontend/fuse.h"
 #include "ir/error.h"
 #include "quant/measure_policy.h"
+#include "quant/split.h"
 #include "quant/train.h"
 #include "tools/calibration_clips.h"
 #include "tools/interrupt.h"
@@ -183,27 +184,28 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   if (trains) quant::require_training_clips(frames, training);
   Progress progress("quantize", std::nullopt);
   const Part all(progress, 0, 0.95), closed_form = trains || reconstructs ? all.sub(0, 0.4) : all;
-  const quant::Calibration calibration =
+  quant::Calibration calibration =
       quant::observe(fused, frames, options.calibration, closed_form.sub(0, 0.75));
   const quant::BitPolicy policy =
       policy_for(fused, frames, calibration, size, options, closed_form.sub(0.75, 0.9));
-  ir::Graph quantized =
-      quant::quantize(fused, calibration, policy, options.calibration, closed_form.sub(0.9, 1));
+  const quant::Split split = quant::split_channels(fused, std::move(calibration), policy);
+  ir::Graph quantized = quant::quantize(split.fused, split.calibration, split.policy,
+                                        options.calibration, closed_form.sub(0.9, 1));
   const std::chrono::duration<double> budget(60 * options.budget_minutes);
   Ending ending(start + std::chrono::duration_cast<Clock::duration>(budget));
   const double reconstructing = !reconstructs ? 0.4 : trains ? 0.7 : 1;
   if (reconstructs)
-    quantized = reconstructed(fused, quantized, frames, reconstruction,
+    quantized = reconstructed(split.fused, quantized, frames, reconstruction,
                               record == nullptr ? nullptr : &record->reconstruction, ending,
                               all.sub(0.4, reconstructing));
   if (trains && !ending.interrupted())
-    quantized =
-        trained(fused, quantized, frames, training, record == nullptr ? nullptr : &record->training,
-                ending, all.sub(reconstructing, 1));
+    quantized = trained(split.fused, quantized, frames, training,
+                        record == nullptr ? nullptr : &record->training, ending,
+                        all.sub(reconstructing, 1));
   if (record == nullptr) return quantized;
   record->policy = policy;
-  record->comparison =
-      quant::compare_layers(fused, quantized, frames, reported_frames, Part(progress, 0.95, 1));
+  record->comparison = quant::compare_layers(split.fused, quantized, frames, reported_frames,
+                                             Part(progress, 0.95, 1));
   return quantized;
 }
 
