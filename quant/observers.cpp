@@ -5,6 +5,7 @@
 
 #include "ir/error.h"
 #include "ir/sizes.h"
+#include "quant/pixels.h"
 
 namespace mattec::quant {
 namespace {
@@ -26,6 +27,13 @@ torch::Tensor pixels_at(const torch::Tensor& value, const torch::Tensor& positio
   return value.permute({0, 2, 3, 1})
       .index({quotient(positions, area), quotient(positions.remainder(area), width),
               positions.remainder(width)});
+}
+
+// What holds the gradient after the backward pass; retain_grad() would copy it.
+std::shared_ptr<torch::Tensor> gradient_of(const torch::Tensor& value) {
+  auto gradient = std::make_shared<torch::Tensor>();
+  value.register_hook([gradient](const torch::Tensor& found) { *gradient = found; });
+  return gradient;
 }
 
 void keep(const torch::Tensor& picked, std::vector<float>& to) {
@@ -67,18 +75,17 @@ void RangeObserver::see(ir::TensorId id, const torch::Tensor& value) {
   const torch::Tensor n = random(0, samples), c = random(1, samples), y = random(2, samples),
                       x = random(3, samples);
   keep(value.index({n, c, y, x}), seen.samples);
-  if (value.requires_grad()) value.retain_grad();
-  pending_.push_back({index, value});
-  const torch::Tensor lowest = value.amin({0, 2, 3}), highest = value.amax({0, 2, 3});
+  pending_.push_back({index, value, value.requires_grad() ? gradient_of(value) : nullptr});
+  const ChannelExtremes extremes = channel_extremes(Pixels(value));
   const bool first = !seen.lowest.defined();
-  seen.lowest = first ? lowest : torch::minimum(seen.lowest, lowest);
-  seen.highest = first ? highest : torch::maximum(seen.highest, highest);
+  seen.lowest = first ? extremes.lowest : torch::minimum(seen.lowest, extremes.lowest);
+  seen.highest = first ? extremes.highest : torch::maximum(seen.highest, extremes.highest);
 }
 
 void RangeObserver::add() {
   const torch::NoGradGuard no_gradients;
   for (const Pending& pending : pending_) {
-    const torch::Tensor gradient = pending.value.grad();
+    const torch::Tensor gradient = pending.gradient ? *pending.gradient : torch::Tensor();
     const torch::Tensor& value = pending.value;
     const int64_t positions = positions_per_step_,
                   pixels = value.size(0) * value.size(2) * value.size(3);
@@ -133,27 +140,17 @@ MomentObserver::Pending MomentObserver::columns(const ir::Op& convolution,
   const ir::Convolution& conv = convolution.conv;
   Pending pending;
   pending.convolution = &convolution;
-  const torch::Tensor pixels = input.permute({0, 2, 3, 1});  // a view
-  const int64_t batch = input.size(0), height = input.size(2), width = input.size(3);
   const int64_t count = (conv.kernel == 1 ? 2 : 1) * int64_t{positions_per_step_};
-  const int64_t rows = ir::convolution_extent(conv, static_cast<int>(height)),
-                row_length = ir::convolution_extent(conv, static_cast<int>(width));
-  pending.n = random_indices(batch, count, generator_);
+  const int64_t rows = ir::convolution_extent(conv, static_cast<int>(input.size(2))),
+                row_length = ir::convolution_extent(conv, static_cast<int>(input.size(3)));
+  pending.n = random_indices(input.size(0), count, generator_);
   pending.y = random_indices(rows, count, generator_);
   pending.x = random_indices(row_length, count, generator_);
   torch::Tensor border = torch::zeros({input.size(1)});
   if (!conv.pad_value.empty()) border = torch::tensor(conv.pad_value);
-  std::vector<torch::Tensor> taps;
-  for (int i = 0; i < conv.kernel; ++i)
-    for (int j = 0; j < conv.kernel; ++j) {
-      const torch::Tensor y = pending.y * conv.stride - conv.padding + i * conv.dilation,
-                          x = pending.x * conv.stride - conv.padding + j * conv.dilation;
-      const torch::Tensor inside = (y >= 0) & (y < height) & (x >= 0) & (x < width);
-      const torch::Tensor value =
-          pixels.index({pending.n, y.clamp(0, height - 1), x.clamp(0, width - 1)});
-      taps.push_back(torch::where(inside.unsqueeze(1), value, border));
-    }
-  pending.columns = torch::stack(taps, 1);
+  const Window window{pending.n, pending.y * conv.stride - conv.padding,
+                      pending.x * conv.stride - conv.padding, conv.kernel, conv.dilation};
+  pending.columns = columns_at(Pixels(input), window, border);
   return pending;
 }
 
@@ -163,9 +160,8 @@ void MomentObserver::see(const ir::Op& convolution, const torch::Tensor& input) 
 }
 
 void MomentObserver::see_sum(const ir::Op&, const torch::Tensor& sum) {
-  sum.retain_grad();
   Pending& pending = pending_.back();
-  pending.sum = sum;
+  pending.gradient = gradient_of(sum);
   // All positions of the large layers took a quarter of the time of calibration.
   const int64_t all = sum.size(0) * sum.size(2) * sum.size(3),
                 most = 8 * int64_t{positions_per_step_};
@@ -173,14 +169,14 @@ void MomentObserver::see_sum(const ir::Op&, const torch::Tensor& sum) {
 }
 
 torch::Tensor MomentObserver::weight_of(const Pending& pending) {
-  const torch::Tensor gradient = pending.sum.grad();
+  const torch::Tensor gradient = *pending.gradient;
   if (!gradient.defined()) return torch::ones({pending.n.size(0)});
   return with_even_share(
       gradient.permute({0, 2, 3, 1}).index({pending.n, pending.y, pending.x}).square().sum(1));
 }
 
 torch::Tensor MomentObserver::sensitivity_of(const Pending& pending) {
-  const torch::Tensor gradient = pending.sum.grad();
+  const torch::Tensor gradient = *pending.gradient;
   if (pending.convolution->conv.depthwise || !gradient.defined()) return {};
   const int64_t all = gradient.size(0) * gradient.size(2) * gradient.size(3);
   const torch::Tensor positions =
@@ -192,22 +188,26 @@ torch::Tensor MomentObserver::sensitivity_of(const Pending& pending) {
 
 void MomentObserver::add(const Pending& pending, Sums& sums) {
   const torch::Tensor weight = weight_of(pending), sensitivity = sensitivity_of(pending);
-  torch::Tensor second, first;
-  if (pending.convolution->conv.depthwise) {
-    const torch::Tensor rows = pending.columns.permute({2, 1, 0}).contiguous();
-    second = torch::bmm(rows * weight, rows.transpose(1, 2));
-    first = (rows * weight).sum(2, /*keepdim=*/false, torch::kDouble);
-  } else {
-    const torch::Tensor rows = pending.columns.reshape({pending.columns.size(0), -1});
-    const torch::Tensor weighted = rows * weight.unsqueeze(1);
-    second = torch::mm(weighted.t(), rows);
-    first = weighted.sum(0, /*keepdim=*/false, torch::kDouble);
-  }
   const auto accumulate = [](torch::Tensor& sum, const torch::Tensor& term) {
     sum = sum.defined() ? sum.add_(term) : term.to(torch::kDouble);
   };
-  accumulate(sums.second, second);
-  accumulate(sums.first, first);
+  if (pending.convolution->conv.depthwise) {
+    accumulate(sums.second, channel_moments(pending.columns, weight));
+    // [taps][C] -> [C][taps]
+    accumulate(sums.first, torch::tensordot(weight, pending.columns, {0}, {0}).t());
+  } else {
+    const torch::Tensor rows = pending.columns.reshape({pending.columns.size(0), -1});
+    const torch::Tensor weighted = rows * weight.unsqueeze(1);
+    // Added to in double only now and then: as wide as it is, it would take as long as the
+    // products.
+    if (!sums.recent.defined()) sums.recent = torch::zeros({rows.size(1), rows.size(1)});
+    sums.recent.addmm_(weighted.t(), rows);
+    if (++sums.steps % 8 == 0) {
+      accumulate(sums.second, sums.recent);
+      sums.recent.zero_();
+    }
+    accumulate(sums.first, weighted.sum(0, /*keepdim=*/false, torch::kDouble));
+  }
   if (sensitivity.defined()) accumulate(sums.sensitivity, sensitivity);
   sums.weight += weight.sum(torch::kDouble).item<double>();
 }
@@ -230,8 +230,11 @@ Moments MomentObserver::moments(const ir::Op& convolution) const {
   if (found == sums_.end())
     throw Error("calibration: convolution " + convolution.name + " was never computed");
   const Sums& sums = found->second;
-  const torch::Tensor second = sums.second / sums.weight, first = sums.first / sums.weight;
-  if (convolution.conv.depthwise) return {second, first, sums.sensitivity};
+  const torch::Tensor first = sums.first / sums.weight;
+  if (convolution.conv.depthwise) return {sums.second / sums.weight, first, sums.sensitivity};
+  torch::Tensor second = sums.recent.to(torch::kDouble);
+  if (sums.second.defined()) second += sums.second;
+  second /= sums.weight;
   // From [tap][channel] to the order of the weights, [channel][tap].
   const int64_t taps = int64_t{convolution.conv.kernel} * convolution.conv.kernel;
   const torch::Tensor order = torch::arange(first.size(0)).reshape({taps, -1}).t().flatten();

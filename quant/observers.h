@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ class RangeObserver {
   struct Pending {
     size_t index = 0;
     torch::Tensor value;
+    std::shared_ptr<torch::Tensor> gradient;  // filled by the backward pass; null: there is none
   };
   bool is_observed(size_t id) const;
   std::vector<GridRule> rules_;
@@ -75,13 +77,16 @@ class MomentObserver {
  private:
   struct Sums {
     torch::Tensor second, first, sensitivity;
+    torch::Tensor recent;  // of `second`, dense convolutions: what the last steps add
+    int steps = 0;
     double weight = 0;
   };
   struct Pending {
     const ir::Op* convolution = nullptr;
     torch::Tensor columns;  // [positions][k*k][C]
     torch::Tensor n, y, x;  // of the output
-    torch::Tensor sum;
+    // Of the sum, filled by the backward pass.
+    std::shared_ptr<torch::Tensor> gradient = std::make_shared<torch::Tensor>();
     torch::Tensor sensitivity_rows;  // positions of the output, flat; undefined = all
   };
   Pending columns(const ir::Op& convolution, const torch::Tensor& input);

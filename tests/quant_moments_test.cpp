@@ -108,6 +108,7 @@ TEST(MomentObserver, EqualsTheDefinitionForEveryConvolution) {
   };
   executor.hooks.on_sum = [&](const ir::Op& op, const torch::Tensor& sum) {
     observer.see_sum(op, sum);
+    sum.retain_grad();
     made.emplace_back(&op, sum);
   };
   torch::manual_seed(1);
