@@ -70,17 +70,11 @@ class Tensors {
   std::string site(TensorId input, const Op& convolution) const {
     return policy_name(input) + (has_one_site(input) ? "" : " > " + convolution.name);
   }
+  // The matte's two convolutions, of one site, must go on having the same shifts of segments.
   bool has_parts(TensorId input, const Op& convolution) const {
-    if (is_fixed(input) || root(input) != input || rules_[at(input)] != GridRule::per_tensor ||
-        !convolution.conv.pad_value.empty())
-      return false;
-    const std::vector<int> readers = fused_.consumers(input);
-    const auto is_dense = [this](int reader) {
-      const Op& op = fused_.ops[static_cast<size_t>(reader)];
-      return op.kind == OpKind::conv && !op.conv.depthwise;
-    };
-    return has_one_site(input) ? std::all_of(readers.begin(), readers.end(), is_dense)
-                               : !convolution.conv.depthwise;
+    return !is_fixed(input) && root(input) == input && rules_[at(input)] == GridRule::per_tensor &&
+           !convolution.conv.depthwise && convolution.conv.pad_value.empty() &&
+           (!has_one_site(input) || fused_.consumers(input).size() == 1);
   }
 
  private:

@@ -36,8 +36,8 @@ StoredGraph with_copies(const ir::Graph& fused, const BitPolicy& policy,
 struct Site {
   std::string name;  // as in BitPolicy's maps
   bool weights = false;
-  // An input of which some channels may have 8 bits and the others 4 (split.h): dense convolutions
-  // read the tensor itself, and calibration gives it its grid.
+  // An input of which some channels may have 8 bits and the others 4 (split.h): one dense
+  // convolution reads the tensor itself, and calibration gives it its grid.
   bool has_parts = false;
 };
 // All of them; every input that may have 4 bits belongs to one. Readers of a tensor have a site

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,7 +70,7 @@ class Splitter {
     for (const auto& [name, channels] : policy.high_channels)
       if (sites_.count(name) == 0)
         throw Error("bit policy: high_channels \"" + name + "\" of " + fused.name +
-                    " is no input of dense convolutions alone that calibration gives its range");
+                    " is no input of one dense convolution that calibration gives its range");
   }
 
   Split run() {
@@ -134,7 +135,7 @@ class Splitter {
     return {low, high};
   }
 
-  // Convolutions that share the site share its parts.
+  // A convolution may read a tensor twice.
   TensorId part(TensorId input, const std::string& name, const std::vector<int>& channels,
                 int bits) {
     const auto [found, is_new] = made_.try_emplace(name, ir::no_tensor);

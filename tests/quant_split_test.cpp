@@ -135,13 +135,13 @@ std::string complaint(const BitPolicy& policy) {
 
 TEST(SplitChannels, RefuseWhatCannotBeSplit) {
   for (const char* name :
-       {"stem", "stem > dw", "h > gates", "rh", "project", "se > project", "up"}) {
+       {"stem", "stem > dw", "h > gates", "rh", "project", "last", "se > project", "up"}) {
     BitPolicy policy = low();
     policy.high_channels = {{name, {0}}};
-    EXPECT_EQ(complaint(policy),
-              std::string("bit policy: high_channels \"") + name +
-                  "\" of small is no input of dense convolutions alone that calibration gives its "
-                  "range");
+    EXPECT_EQ(
+        complaint(policy),
+        std::string("bit policy: high_channels \"") + name +
+            "\" of small is no input of one dense convolution that calibration gives its range");
   }
   for (const std::vector<int>& channels : {std::vector<int>{8}, {0, 0}, {0, 1, 2, 3, 4, 5, 6, 7}}) {
     BitPolicy policy = low();
