@@ -22,6 +22,7 @@
 #include "quant/jitter.h"
 #include "quant/observers.h"
 #include "quant/play.h"
+#include "quant/simulate.h"
 #include "quant/weights.h"
 
 // Of OpenBLAS, where LibTorch uses that.
@@ -126,8 +127,34 @@ WeightOptions weight_options(const CalibrationOptions& options, int bits) {
   return weights;
 }
 
-void quantize_weights(ir::Graph& graph, const Calibration& calibration, const BitPolicy& policy,
+// Variance of what rounding changes of each channel that a convolution reads. At 4 bits measured: a
+// channel that is mostly 0 is mostly stored as it is.
+std::vector<double> rounding_noise(const StoredGraph& stored, const Calibration& calibration,
+                                   const ir::Op& op) {
+  std::vector<double> noise;
+  for (int j = 0; j < op.segment_count(); ++j) {
+    const auto id = static_cast<size_t>(op.inputs[static_cast<size_t>(j)]);
+    const ir::Tensor& input = stored.graph.tensors[id];
+    const ObservedRange& seen = calibration.ranges[static_cast<size_t>(stored.source[id])];
+    if (stored.bits[id] != 4 || seen.channel_samples.empty()) {
+      for (int c = 0; c < input.channels; ++c)
+        noise.push_back(double{input.grid->scale_of(c)} * input.grid->scale_of(c) / 12);
+      continue;
+    }
+    const torch::Tensor samples =
+        torch::tensor(seen.channel_samples).reshape({-1, input.channels, 1, 1});
+    const torch::Tensor change = round_to_grid(samples, *input.grid) - samples;
+    const torch::Tensor variance =
+        change.reshape({-1, input.channels}).to(torch::kDouble).var(0, false);
+    noise.insert(noise.end(), variance.data_ptr<double>(),
+                 variance.data_ptr<double>() + input.channels);
+  }
+  return noise;
+}
+
+void quantize_weights(StoredGraph& stored, const Calibration& calibration, const BitPolicy& policy,
                       const CalibrationOptions& options, const Progress& progress) {
+  ir::Graph& graph = stored.graph;
   std::vector<ir::Op*> convolutions;
   for (ir::Op& op : graph.ops)
     if (op.kind == ir::OpKind::conv) convolutions.push_back(&op);
@@ -143,7 +170,10 @@ void quantize_weights(ir::Graph& graph, const Calibration& calibration, const Bi
       ir::Op& op = *convolutions[i];
       const Moments moments =
           options.method == Method::minmax ? Moments{} : calibration.moments.at(op.name);
-      quantize_convolution(graph, op, moments, weight_options(options, policy.of_weights(op.name)));
+      std::vector<double> noise;
+      if (options.method == Method::gptq) noise = rounding_noise(stored, calibration, op);
+      quantize_convolution(graph, op, moments, weight_options(options, policy.of_weights(op.name)),
+                           noise);
       const std::lock_guard<std::mutex> lock(reporting);
       if (progress)
         progress(static_cast<double>(i + 1) / static_cast<double>(convolutions.size()),
@@ -192,7 +222,7 @@ ir::Graph quantize(const ir::Graph& fused, const Calibration& calibration, const
   assign_grids(stored, calibration.ranges, range_method(options.method), options.channel_scales);
   if (options.method == Method::gptq)
     balance_channels(stored, calibration.moments, policy, options.damping);
-  quantize_weights(stored.graph, calibration, policy, options, progress);
+  quantize_weights(stored, calibration, policy, options, progress);
   stored.graph.stage = ir::Stage::quantized;
   ir::verify(stored.graph, "quantized " + fused.name);
   return stored.graph;

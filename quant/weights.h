@@ -24,9 +24,10 @@ struct WeightOptions {
 // 2^k, k >= 0 per segment such that the segments' weights are of like size: without it, segments
 // with small activation scales would round to zero. The accumulator makes up for k by its shifts.
 // Shifts shrink where an accumulator could leave 32 bits. Throws Error, naming the op, for weights
-// that are not finite or cannot fit.
+// that are not finite or cannot fit. `noise`: variance of what rounding changes of each input
+// channel; none: s^2 / 12 of each step s.
 void quantize_convolution(const ir::Graph& graph, ir::Op& op, const Moments& moments,
-                          const WeightOptions& options);
+                          const WeightOptions& options, const std::vector<double>& noise = {});
 
 // The float values that the integer weight and bias of a quantized convolution stand for.
 struct RealWeights {
