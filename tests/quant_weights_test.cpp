@@ -178,6 +178,21 @@ TEST(Weights, AverageInputsWhoseRoundingIsNoise) {
   }
 }
 
+// Of two channels that say the same the one that rounding leaves as it is gets the weight.
+TEST(Weights, PreferInputsThatRoundingLeavesAsTheyAre) {
+  for (const size_t exact : {0, 1}) {
+    Fixture fixture({grid(1)}, 2, 1, 1, false);
+    fixture.op.conv.weight = {0.05F, 0.05F};
+    fixture.moments = {torch::ones({2, 2}, torch::kDouble), torch::zeros({2}, torch::kDouble)};
+    std::vector<double> noise = {1.0 / 12, 1.0 / 12};
+    noise[exact] = 0;
+    quantize_convolution(fixture.graph, fixture.op, fixture.moments, {}, noise);
+    const RealWeights real = real_weights(fixture.graph, fixture.op);
+    EXPECT_NEAR(real.weight[exact], 0.1, 0.01);
+    EXPECT_NEAR(real.weight[1 - exact], 0, 0.01);
+  }
+}
+
 TEST(Weights, OfDeadFiltersKeepTheBias) {
   for (const float size : {0.0F, 1e-30F, 1e-9F}) {
     Fixture fixture({grid(0.02F), grid(1e-6F)}, 4, 3, 1, false);
