@@ -1,4 +1,6 @@
 // Grids that weigh clipping against rounding, and scales per channel that convolutions absorb.
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -11,14 +13,12 @@ namespace {
 
 using ir::Grid;
 
-// Of `count` samples, `stride` apart.
-double squared_error(const float* samples, size_t count, size_t stride, float scale, float zero,
-                     float highest) {
+double squared_error(const std::vector<float>& samples, float scale, float zero, float highest) {
   float error = 0;
   double total = 0;
   const float inverse = 1 / scale;
-  for (size_t i = 0; i < count; ++i) {
-    const float value = samples[i * stride];
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const float value = samples[i];
     const float q = std::clamp(std::nearbyint(value * inverse) + zero, 0.0F, highest);
     const float difference = (q - zero) * scale - value;
     error += difference * difference;
@@ -32,13 +32,13 @@ struct Range {
 };
 
 // Clips both ends together step by step, then each on its own, and keeps what rounds best.
-Range least_squares_range(Range all, const float* samples, size_t count, size_t stride, int bits) {
+Range least_squares_range(Range all, const std::vector<float>& samples, int bits) {
   Range best = all;
   double least = std::numeric_limits<double>::infinity();
   const auto consider = [&](Range range) {
     const Grid grid = affine_grid(range.low, range.high, bits);
     const double error =
-        squared_error(samples, count, stride, grid.scale[0], static_cast<float>(grid.zero_point[0]),
+        squared_error(samples, grid.scale[0], static_cast<float>(grid.zero_point[0]),
                       static_cast<float>(grid.highest()));
     if (error < least) least = error, best = range;
   };
@@ -60,11 +60,18 @@ Range least_squares_range(Range all, const float* samples, size_t count, size_t 
 
 std::vector<Range> channel_clips(const ObservedRange& seen) {
   const size_t channels = seen.channel_lowest.size();
-  std::vector<Range> clips;
-  for (size_t c = 0; c < channels; ++c)
-    clips.push_back(least_squares_range(
-        {std::min(seen.channel_lowest[c], 0.0F), std::max(seen.channel_highest[c], 1e-4F)},
-        seen.channel_samples.data() + c, seen.channel_samples.size() / channels, channels, 4));
+  std::vector<Range> clips(channels);
+  at::parallel_for(0, static_cast<int64_t>(channels), 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> samples(seen.channel_samples.size() / channels);
+    for (auto c = static_cast<size_t>(begin); c < static_cast<size_t>(end); ++c) {
+      // Side by side: the search goes over them 60 times.
+      for (size_t i = 0; i < samples.size(); ++i)
+        samples[i] = seen.channel_samples[i * channels + c];
+      clips[c] = least_squares_range(
+          {std::min(seen.channel_lowest[c], 0.0F), std::max(seen.channel_highest[c], 1e-4F)},
+          samples, 4);
+    }
+  });
   return clips;
 }
 
@@ -90,8 +97,8 @@ void append_channel(Grid& grid, double low, double high, double scale) {
 }
 
 Grid least_squares_grid(const ObservedRange& seen, int bits) {
-  const Range range = least_squares_range({std::min(seen.lowest, 0.0F), seen.highest},
-                                          seen.samples.data(), seen.samples.size(), 1, bits);
+  const Range range =
+      least_squares_range({std::min(seen.lowest, 0.0F), seen.highest}, seen.samples, bits);
   return affine_grid(range.low, range.high, bits);
 }
 

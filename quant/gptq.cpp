@@ -69,7 +69,7 @@ class Filter {
   void descend(Rounded& result) const {
     move_single(result);
     if (is_small()) move_pairs(result);
-    measure(result, result.scale);
+    set_error(result);
   }
 
   // Has so few inputs that a thorough search costs nothing. Depthwise filters, the stem and narrow
@@ -163,9 +163,13 @@ class Filter {
       const double* row = covariance_ + j * count;
       for (size_t i = 0; i < count; ++i) result.slope[i] += difference * row[i];
     }
+    set_error(result);
+  }
+
+  void set_error(Rounded& result) const {
     result.error = 0;
-    for (size_t j = 0; j < count; ++j)
-      result.error += (weight_[j] - result.integer[j] * scale) * result.slope[j];
+    for (size_t j = 0; j < weight_.size(); ++j)
+      result.error += (weight_[j] - result.integer[j] * result.scale) * result.slope[j];
   }
 
   std::vector<double> weight_;
@@ -209,8 +213,13 @@ class JointRounding {
  public:
   JointRounding(const torch::Tensor& sensitivity, const std::vector<std::vector<double>>& weights,
                 const double* covariance, const double* compensation,
-                const RoundingOptions& options)
-      : weights_(weights), covariance_(covariance), compensation_(compensation), options_(options) {
+                const RoundingOptions& options, const std::vector<Filter::Rounded>& rounded)
+      : weights_(weights),
+        changes_(weights),
+        covariance_(covariance),
+        compensation_(compensation),
+        options_(options) {
+    for (size_t o = 0; o < weights.size(); ++o) set_change(o, rounded[o]);
     // Off the diagonal a tenth less and on it a hundredth of the mean more: the moments are
     // estimates, and a filter that the matte hardly sees must not be bent for the others.
     const torch::Tensor diagonal = sensitivity.diagonal();
@@ -218,9 +227,13 @@ class JointRounding {
     ratio_ = (0.9 * sensitivity / (diagonal + least).unsqueeze(1)).contiguous();
   }
 
-  void improve(std::vector<Filter::Rounded>& rounded, size_t o, double least) const {
-    const Filter filter(target(rounded, o), covariance_, compensation_, options_);
-    Filter::Rounded& best = rounded[o];
+  void improve(Filter::Rounded& best, size_t o, double least) {
+    search(best, Filter(target(o), covariance_, compensation_, options_), least);
+    set_change(o, best);
+  }
+
+ private:
+  void search(Filter::Rounded& best, const Filter& filter, double least) const {
     const auto keep_better = [&](Filter::Rounded other) {
       filter.descend(other);
       if (other.error < best.error) best = std::move(other);
@@ -234,20 +247,25 @@ class JointRounding {
     keep_better(std::move(other));
   }
 
- private:
-  std::vector<double> target(const std::vector<Filter::Rounded>& rounded, size_t o) const {
+  void set_change(size_t o, const Filter::Rounded& rounded) {
+    for (size_t j = 0; j < rounded.integer.size(); ++j)
+      changes_[o][j] = weights_[o][j] - rounded.integer[j] * rounded.scale;
+  }
+
+  std::vector<double> target(size_t o) const {
     std::vector<double> target = weights_[o];
     const double* ratio = ratio_.data_ptr<double>() + o * weights_.size();
     for (size_t p = 0; p < weights_.size(); ++p) {
       if (p == o) continue;
-      for (size_t j = 0; j < target.size(); ++j)
-        target[j] += ratio[p] * (weights_[p][j] - rounded[p].integer[j] * rounded[p].scale);
+      const double* change = changes_[p].data();
+      for (size_t j = 0; j < target.size(); ++j) target[j] += ratio[p] * change[j];
     }
     return target;
   }
 
   torch::Tensor ratio_;
   const std::vector<std::vector<double>>& weights_;
+  std::vector<std::vector<double>> changes_;  // what rounding takes from the weights
   const double *covariance_, *compensation_;
   const RoundingOptions& options_;
 };
@@ -293,9 +311,9 @@ RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor&
                               options.search_scale);
   });
   if (sensitivity.defined() && options.search_scale) {
-    const JointRounding joint(sensitivity, rows, c, u, options);
+    JointRounding joint(sensitivity, rows, c, u, options, best);
     for (int sweep = 0; sweep < 3; ++sweep)
-      for (size_t o = 0; o < outputs; ++o) joint.improve(best, o, least_scale[o]);
+      for (size_t o = 0; o < outputs; ++o) joint.improve(best[o], o, least_scale[o]);
   }
   RoundedWeights rounded{std::vector<int8_t>(weight.size()), scale};
   for (size_t o = 0; o < outputs; ++o) {
