@@ -59,7 +59,8 @@ enum class OpKind {
   mul,        // inputs = {x, y}; y may be 1x1 (a gate), else of x's size
   blend,      // inputs = {z, h, c}: h + z (c - h), the GRU's update
   // --- fused and quantized graphs ---
-  requantize,  // the same values on another grid (8-bit copy of a 16-bit state, 4-bit copy, ...), of
+  requantize,  // the same values on another grid (8-bit copy of a 16-bit state, 4-bit copy, ...),
+               // of
                // all channels or of those that `channels` lists, in that order
   // --- imported graphs; the fusion pass removes them ---
   batch_norm,   // scale_shift with the four vectors of a batch normalisation, before folding

@@ -174,8 +174,14 @@ TEST(Verify, Attributes) {
       {"pad_value", [](Example& e) { e.conv(e.stem).pad_value.pop_back(); }},
       {"pad_value", [](Example& e) { e.conv(e.stem).pad_value[1] = not_a_number; }},
       {"channels of", [](Example& e) { e.op(e.mul).inputs[1] = e.graph.frame; }},
-      {"lists channels", [](Example& e) { e.op(e.half).channels = {0, 1}; }},
-      {"another number of channels", [](Example& e) { e.op(e.requantize).channels = {3, 1}; }},
+      {"lists channels",
+       [](Example& e) {
+         e.op(e.half).channels = {0, 1};
+       }},
+      {"another number of channels",
+       [](Example& e) {
+         e.op(e.requantize).channels = {3, 1};
+       }},
       {"channel 3 is taken twice or not",
        [](Example& e) {
          e.op(e.requantize).channels = {3, 1, 0, 3};
