@@ -24,9 +24,9 @@ class RangeObserver {
   RangeObserver(const std::vector<GridRule>& rules, uint64_t seed, int samples_per_step,
                 int positions_per_step);
   void see(ir::TensorId id, const torch::Tensor& value);  // [N][C][H][W]
-  // Throws Error naming a tensor that held a value that is not finite, or that was never seen.
   // After the gradients of the values seen since the last call are there.
   void add();
+  // Throws Error naming a tensor that held a value that is not finite, or that was never seen.
   std::vector<ObservedRange> ranges(const ir::Graph& graph) const;
 
  private:
