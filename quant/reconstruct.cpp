@@ -240,6 +240,18 @@ void judge(ir::Graph changed, const Block& block, const BlockData& data, ir::Gra
   alpha = std::move(now);
 }
 
+// Brings the record back to the last whole block, and the network too; returns the block that is
+// next.
+size_t go_on(ReconstructionRecord& record, ir::Graph& network) {
+  if (!record.stopped) return 0;
+  ReconstructionRecord::Stopped stopped = std::move(*record.stopped);
+  record.stopped.reset();
+  network = std::move(stopped.network);
+  record.blocks.resize(stopped.blocks);
+  record.loss.resize(stopped.steps);
+  return stopped.blocks;
+}
+
 }  // namespace
 
 void require_reconstruction_clips(const std::vector<Clip>& clips,
@@ -261,23 +273,34 @@ ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
   std::vector<double> costs;
   for (const Block& block : blocks) costs.push_back(cost_of(quantized, block, sizes));
   const std::vector<int> steps = steps_of(costs, options.steps);
-  ir::Graph result = quantized;
-  std::vector<double> alpha = data.alpha_errors(result);
   double done = 0, all = 0;
   for (size_t b = 0; b < blocks.size(); ++b) all += costs[b] * steps[b];
-  for (size_t b = 0; b < blocks.size(); ++b) {
-    if (options.stop && options.stop()) break;
+  ir::Graph result = quantized;
+  const size_t first = go_on(record, result);
+  for (size_t b = 0; b < first; ++b) {
+    data.teach(blocks[b]);
+    data.advance(blocks[b], result);
+    done += costs[b] * steps[b];
+  }
+  std::vector<double> alpha = data.alpha_errors(result);
+  for (size_t b = first; b < blocks.size(); ++b) {
+    const ReconstructionRecord::Stopped before = {result, b, record.loss.size()};
+    if (options.stop && options.stop()) {
+      record.stopped = before;
+      break;
+    }
     const Block& block = blocks[b];
     data.teach(block);
     BlockTrainer trainer(fused, result, block, data, options, options.seed * 1000 + b);
     ReconstructedBlock entry{block.name};
     if (trainer.has_work()) {
-      const size_t before = record.loss.size();
       trainer.train(steps[b], record.loss);
-      entry.steps = static_cast<int>(record.loss.size() - before);
+      entry.steps = static_cast<int>(record.loss.size() - before.steps);
+      if (entry.steps < steps[b]) record.stopped = before;
       judge(trainer.folded(), block, data, result, alpha, entry);
     }
     record.blocks.push_back(entry);
+    if (record.stopped) break;
     data.advance(block, result);
     done += costs[b] * steps[b];
     if (progress)

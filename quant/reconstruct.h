@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,6 +43,13 @@ struct ReconstructedBlock {
 struct ReconstructionRecord {
   std::vector<double> loss;  // of each step, over its block's before
   std::vector<ReconstructedBlock> blocks;
+  // Where `stop` ended it in the middle of a block: the network before that block, and how many
+  // blocks and steps belong to it. What goes on from there takes this.
+  struct Stopped {
+    ir::Graph network;
+    size_t blocks = 0, steps = 0;
+  };
+  std::optional<Stopped> stopped;
 };
 
 // Throws Error, naming the clip, unless there are two clips at least, each of at least window +
@@ -54,7 +62,8 @@ void require_reconstruction_clips(const std::vector<Clip>& clips,
 // every fourth clip (is_validation_clip), which is not trained on. `fused` is the float graph that
 // `quantized` was made from. The squared error of what a block passes on is weighed by the gradient
 // of random projections of alpha. Clips as for observe(). Same arguments and LibTorch threads give
-// the same result. Throws Error.
+// the same result, also where it was stopped and goes on: with the record that the stopped call
+// filled and the same other arguments. Throws Error.
 ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
                       const std::vector<Clip>& clips, const ReconstructionOptions& options,
                       ReconstructionRecord& record, const Progress& progress = {});

@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 #include <random>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -50,6 +51,21 @@ class Windows {
     for (size_t t = first; t < first + count; ++t)
       window.frames.push_back(altered ? jitter(clip[t]) : clip[t]);
     return window;
+  }
+
+  void write(torch::serialize::OutputArchive& archive) const {
+    std::ostringstream engine;
+    engine << engine_;
+    archive.write("engine", c10::IValue(engine.str()));
+    archive.write("order", torch::tensor(std::vector<int64_t>(order_.begin(), order_.end())));
+  }
+  void read(torch::serialize::InputArchive& archive) {
+    c10::IValue text;
+    archive.read("engine", text);
+    std::istringstream(text.toStringRef()) >> engine_;
+    Tensor order;
+    archive.read("order", order);
+    order_.assign(order.data_ptr<int64_t>(), order.data_ptr<int64_t>() + order.numel());
   }
 
  private:
@@ -159,6 +175,32 @@ class Trainer {
 
   const std::vector<Tensor>& parameters() const { return parameters_; }
 
+  // All that the steps from here on depend on, but for what the constructor was given.
+  void write(torch::serialize::OutputArchive& archive) const {
+    windows_.write(archive);
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      const std::string number = std::to_string(i);
+      archive.write("parameter" + number, parameters_[i].detach());
+      archive.write("average" + number, average_[i]);
+      archive.write("kept" + number, kept_[i]);
+    }
+  }
+  void read(torch::serialize::InputArchive& archive) {
+    const torch::NoGradGuard no_gradients;
+    windows_.read(archive);
+    kept_.clear();
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      const std::string number = std::to_string(i);
+      Tensor parameter, average, kept;
+      archive.read("parameter" + number, parameter);
+      parameters_[i].copy_(parameter);
+      archive.read("average" + number, average);
+      average_[i] = average;
+      archive.read("kept" + number, kept);
+      kept_.push_back(kept);
+    }
+  }
+
  private:
   void swap_in_average() {
     for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -225,6 +267,27 @@ class Trainer {
   Tensor layer_error_;
 };
 
+std::string state_of(const Trainer& trainer, const torch::optim::Adam& optimizer) {
+  torch::serialize::OutputArchive archive, moments;
+  trainer.write(archive);
+  optimizer.save(moments);
+  archive.write("optimizer", moments);
+  std::ostringstream bytes;
+  archive.save_to(bytes);
+  return bytes.str();
+}
+
+void go_on(const std::string& state, Trainer& trainer, torch::optim::Adam& optimizer) try {
+  torch::serialize::InputArchive archive, moments;
+  std::istringstream bytes(state);
+  archive.load_from(bytes);
+  trainer.read(archive);
+  archive.read("optimizer", moments);
+  optimizer.load(moments);
+} catch (const c10::Error&) {
+  throw Error("train: the state to go on from is damaged, or of another network");
+}
+
 }  // namespace
 
 bool is_validation_clip(size_t index) { return index % 4 == 1; }
@@ -246,6 +309,7 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
   Trainer trainer(fused, quantized, clips, options);
   torch::optim::Adam optimizer(trainer.parameters(), options.learning_rate);
   double least = std::numeric_limits<double>::infinity();
+  for (const auto& [step, error] : record.validation) least = std::min(least, error);
   const auto validate = [&](int step) {
     const double error = trainer.validation_error();
     record.validation.emplace_back(step, error);
@@ -254,9 +318,16 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
     record.best_step = step;
     trainer.keep();
   };
-  validate(0);
-  for (int step = 1; step <= options.steps; ++step) {
-    if (options.stop && options.stop()) break;
+  if (record.state.empty())
+    validate(0);
+  else
+    go_on(record.state, trainer, optimizer);
+  record.state.clear();
+  for (int step = static_cast<int>(record.loss.size()) + 1; step <= options.steps; ++step) {
+    if (options.stop && options.stop()) {
+      record.state = state_of(trainer, optimizer);
+      break;
+    }
     const double share = static_cast<double>(step - 1) / options.steps;
     static_cast<torch::optim::AdamOptions&>(optimizer.param_groups()[0].options())
         .lr(options.learning_rate * 0.5 * (1 + std::cos(M_PI * share)));

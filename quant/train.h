@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct TrainingRecord {
   std::vector<double> loss;                        // of each step
   std::vector<std::pair<int, double>> validation;  // step and error, first of step 0
   int best_step = 0;
+  std::string state;  // where `stop` ended training: what goes on from there takes
 };
 
 // Whether a clip only validates: every fourth one does, so that what is learnt of some content is
@@ -47,8 +49,9 @@ void require_training_clips(const std::vector<Clip>& clips, const TrainingOption
 // Returns `quantized` with trained parameters folded in, those of the least validation error (the
 // geometric mean over clips of mean |alpha - teacher's|); step 0, `quantized` itself, competes.
 // `fused` is the float graph that `quantized` was made from. Clips as for observe(), and as
-// require_training_clips() has them. Same arguments and LibTorch threads give the same result.
-// Throws Error.
+// require_training_clips() has them. Same arguments and LibTorch threads give the same result, also
+// where training was stopped and goes on: with the record that the stopped call filled (its state
+// and curves) and the same other arguments. Throws Error.
 ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::vector<Clip>& clips,
                 const TrainingOptions& options, TrainingRecord& record,
                 const Progress& progress = {});

@@ -212,6 +212,33 @@ TEST(Reconstruct, IsDeterministicAndStopsWhenTold) {
   EXPECT_TRUE(none.loss.empty());
 }
 
+TEST(Reconstruct, GoesOnWhereItWasStopped) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::mse, 4);
+  ReconstructionOptions options = quick(Reconstruction::brecq);
+  options.steps = 20;
+  ReconstructionRecord whole, parts;
+  const ir::Graph one = reconstruct(fused, start, training_clips(), options, whole);
+  EXPECT_FALSE(whole.stopped);
+  ASSERT_GT(whole.blocks.size(), 2U);
+  // In the middle of a block, and at once.
+  const auto first = static_cast<size_t>(whole.blocks[0].steps);
+  for (const size_t steps : {first + 3, first}) {
+    ReconstructionOptions stopped = options;
+    stopped.stop = [&parts, steps] { return parts.loss.size() >= steps; };
+    reconstruct(fused, start, training_clips(), stopped, parts);
+    ASSERT_TRUE(parts.stopped);
+    EXPECT_EQ(parts.stopped->blocks, 1U);
+  }
+  expect_same(reconstruct(fused, start, training_clips(), options, parts), one);
+  EXPECT_EQ(parts.loss, whole.loss);
+  ASSERT_EQ(parts.blocks.size(), whole.blocks.size());
+  for (size_t b = 0; b < parts.blocks.size(); ++b) {
+    EXPECT_EQ(parts.blocks[b].ratio, whole.blocks[b].ratio);
+    EXPECT_EQ(parts.blocks[b].alpha_ratio, whole.blocks[b].alpha_ratio);
+  }
+}
+
 TEST(Reconstruct, NamesClipsThatDoNotDo) {
   const ir::Graph fused = SmallMattingNetwork(1).graph;
   const ir::Graph start = quantized(fused, Method::mse, 8);

@@ -158,6 +158,32 @@ TEST(Train, IsDeterministicAndStopsWhenTold) {
   EXPECT_EQ(none.best_step, 0);
 }
 
+TEST(Train, GoesOnWhereItWasStopped) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::mse, 4);
+  TrainingOptions options = quick();
+  options.steps = 20;
+  options.validation_step = 4;
+  TrainingRecord whole, parts;
+  const ir::Graph one = train(fused, start, training_clips(), options, whole);
+  EXPECT_TRUE(whole.state.empty());
+  // Twice, so that what goes on can be stopped, too; in the middle of a round of clips.
+  for (const size_t steps : {7, 12}) {
+    TrainingOptions stopped = options;
+    stopped.stop = [&parts, steps] { return parts.loss.size() == steps; };
+    train(fused, start, training_clips(), stopped, parts);
+    EXPECT_EQ(parts.loss.size(), steps);
+    EXPECT_FALSE(parts.state.empty());
+  }
+  expect_same(train(fused, start, training_clips(), options, parts), one);
+  EXPECT_EQ(parts.loss, whole.loss);
+  EXPECT_EQ(parts.validation, whole.validation);
+  EXPECT_EQ(parts.best_step, whole.best_step);
+
+  parts.state = "damaged";
+  EXPECT_THROW(train(fused, start, training_clips(), options, parts), Error);
+}
+
 TEST(Train, NamesClipsThatDoNotDo) {
   const ir::Graph fused = SmallMattingNetwork(1).graph;
   const ir::Graph start = quantized(fused, Method::mse, 8);

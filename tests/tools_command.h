@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ class Command {
     std::vector<char*> pointers;
     for (std::string& word : words) pointers.push_back(word.data());
     pointers.push_back(nullptr);
+    // What an earlier command said is not to be taken for this one's.
+    std::filesystem::remove(out_);
+    std::filesystem::remove(err_);
     process_ = fork();
     if (process_ == 0) {
       signal(SIGXFSZ, SIG_DFL);  // as a shell leaves it, whatever FileSizeLimit did

@@ -33,7 +33,7 @@ void write_clip(const std::string& path, uint32_t seed, int frames) {
 }
 
 class Training : public testing::Test {
- protected:
+ public:
   static void SetUpTestSuite() {
     scratch_ = new Scratch;
     write_bytes(
@@ -109,18 +109,69 @@ TEST_F(Training, IsWhatPtq4vmAddsToGptq) {
   EXPECT_FALSE(report("off").contains("training"));
 }
 
-TEST_F(Training, InterruptedKeepsTheBestSoFar) {
-  const Command running(*scratch_, quantize("interrupted", {"--method", "minmax", "--gac", "on",
-                                                            "--budget-minutes", "5"}));
-  for (int i = 0; i < 3000 && running.error_so_far().find("training, step") == std::string::npos;
-       ++i)
+// Ctrl-C as soon as progress shows `text`.
+CommandResult interrupted(const std::vector<std::string>& words, const std::string& text) {
+  const Command running(*Training::scratch_, words);
+  for (int i = 0; i < 3000 && running.error_so_far().find(text) == std::string::npos; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   running.send(SIGINT);
-  const CommandResult result = running.wait();
-  EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_NE(result.err.find("interrupted: the best so far, of step"), std::string::npos);
-  EXPECT_EQ(model("interrupted").stage, ir::Stage::quantized);
-  EXPECT_TRUE(report("interrupted").contains("training"));
+  return running.wait();
+}
+
+TEST_F(Training, InterruptedKeepsTheBestSoFarAndResumes) {
+  // Fifty steps, which take seconds and end long before the budget does.
+  const std::vector<std::string> options = {"--method",         "mse", "--gac", "on",
+                                            "--budget-minutes", "0.54"};
+  const std::string folder = *scratch_ / "parts.checkpoint";
+  const auto at_size = [&options](const std::string& name) {
+    std::vector<std::string> words = quantize(name, options);
+    words[5] = "160x96";
+    return words;
+  };
+  ASSERT_EQ(command(*scratch_, at_size("whole")).exit_code, 0);
+  std::vector<std::string> words = at_size("parts");
+  for (int time = 0; time < 2; ++time) {
+    const CommandResult result = interrupted(words, "training, step");
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_NE(result.err.find("interrupted: the best so far, of "), std::string::npos);
+    EXPECT_NE(result.err.find("the same command with --resume goes on"), std::string::npos);
+    EXPECT_EQ(model("parts").stage, ir::Stage::quantized);
+    EXPECT_TRUE(fs::exists(folder));
+    if (words.back() != "--resume") words.emplace_back("--resume");
+  }
+  EXPECT_TRUE(report("parts").contains("training"));
+
+  std::vector<std::string> other = words;
+  other.insert(other.end(), {"--seed", "1"});
+  const CommandResult refused = command(*scratch_, other);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.err.find("was left by another command"), std::string::npos) << refused.err;
+
+  const CommandResult resumed = command(*scratch_, words);
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_EQ(read_bytes(*scratch_ / "parts.mattec"), read_bytes(*scratch_ / "whole.mattec"));
+  EXPECT_EQ(report("parts")["training"], report("whole")["training"]);
+  EXPECT_FALSE(fs::exists(folder));
+
+  const CommandResult nothing = command(*scratch_, words);
+  EXPECT_EQ(nothing.exit_code, 1);
+  EXPECT_NE(nothing.err.find("nothing was interrupted"), std::string::npos) << nothing.err;
+}
+
+TEST_F(Training, RefusesADamagedCheckpointAndKeepsOtherFiles) {
+  const std::string folder = *scratch_ / "damaged.checkpoint";
+  fs::create_directory(folder);
+  write_bytes(folder + "/state.json", "{\"command\": ");
+  write_bytes(folder + "/mine.txt", "mine");
+  std::vector<std::string> words =
+      quantize("damaged", {"--method", "minmax", "--gac", "on", "--budget-minutes", "0.12"});
+  words.emplace_back("--resume");
+  const CommandResult result = command(*scratch_, words);
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.err.find("state.json: damaged"), std::string::npos) << result.err;
+  words.pop_back();
+  EXPECT_EQ(command(*scratch_, words).exit_code, 0);
+  EXPECT_EQ(read_bytes(folder + "/mine.txt"), "mine");
 }
 
 TEST_F(Training, ReconstructsBlocks) {

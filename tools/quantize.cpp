@@ -14,6 +14,7 @@
 #include "quant/calibrate.h"
 #include "quant/policy.h"
 #include "tools/calibration_clips.h"
+#include "tools/checkpoint.h"
 #include "tools/engine.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
@@ -36,6 +37,7 @@ struct QuantizeArguments {
   TruthOptions truth_options;
   double budget_minutes = 10;
   uint64_t seed = 0;
+  bool resume = false;
 };
 
 quant::Method method_named(const std::string& name) {
@@ -85,6 +87,17 @@ QuantizeReport report_for(const QuantizeArguments& arguments, const std::string&
   return report;
 }
 
+// What the bits of the result depend on, as a checkpoint notes it.
+std::string command_of(const QuantizeReport& report, double budget_minutes) {
+  std::string command =
+      fmt::format("{} --bits or --policy {} --size {}x{} --budget-minutes {}", report.model,
+                  report.bits, report.size.width, report.size.height, budget_minutes);
+  for (const auto& [name, value] : report.settings) command += fmt::format(" --{} {}", name, value);
+  command += " --calibration";
+  for (const std::string& clip : report.clips) command += " " + clip;
+  return command;
+}
+
 void print_summary(const QuantizeReport& report, const std::string& method) {
   fmt::print("{}: {}, {} by {}, {:.2f} MB, calibrated on {} clips in {}\n", report.output,
              report.quantized.name, report.bits, method,
@@ -112,6 +125,9 @@ void quantize(const QuantizeArguments& arguments) {
   options.budget_minutes = arguments.budget_minutes;
   QuantizeReport report = report_for(arguments, options.policy);
   report.clips = find_clips(arguments.calibration);
+  options.checkpoint = checkpoint_path(arguments.output);
+  options.command = command_of(report, arguments.budget_minutes);
+  options.resume = arguments.resume;
   report.quantized = quantize_network(imported, report.clips, report.size, options, &report.record);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   report.seconds = took.count();
@@ -169,9 +185,11 @@ void add_quantize(CLI::App& mattec) {
                   "Size of the calibration frames (default 512x288); the result serves any size");
   verb->add_option("--budget-minutes", arguments->budget_minutes,
                    "Of the whole command, where something is trained (brecq and qdrop do). Ctrl-C "
-                   "ends training early, too: the best so far is written")
+                   "ends training early, too: the best so far is written, and --resume goes on")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  verb->add_flag("--resume", arguments->resume,
+                 "Go on where Ctrl-C ended the same command while it trained");
   verb->add_option("--seed", arguments->seed, "Of everything random")->capture_default_str();
   verb->add_option(
           "-o,--output", arguments->output,

@@ -12,6 +12,7 @@
 #include "quant/split.h"
 #include "quant/train.h"
 #include "tools/calibration_clips.h"
+#include "tools/checkpoint.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 
@@ -128,34 +129,88 @@ class Ending {
   bool interrupted_ = false;
 };
 
-ir::Graph reconstructed(const ir::Graph& fused, const ir::Graph& quantized,
-                        const std::vector<quant::Clip>& clips, quant::ReconstructionOptions options,
-                        quant::ReconstructionRecord* record, Ending& ending, const Part& part) {
-  options.stop = [&ending] { return ending.is_here(); };
-  quant::ReconstructionRecord unread;
-  quant::ReconstructionRecord& blocks = record == nullptr ? unread : *record;
-  ir::Graph result =
-      quant::reconstruct(fused, quantized, clips, options, blocks, ending.watched(part));
-  if (ending.interrupted())
-    fmt::print(stderr, "\ninterrupted: the best so far, of {} blocks, is kept\n",
-               blocks.blocks.size());
+void say_interrupted(const std::string& what) {
+  fmt::print(stderr, "\ninterrupted: the best so far, of {}, is kept\n", what);
+}
+
+// What was rounded, or where an interrupted command stood.
+Checkpoint closed_form(const ir::Graph& fused, const std::vector<quant::Clip>& frames,
+                       ir::Size size, const QuantizeOptions& options, const Part& part) {
+  if (options.resume) return read_checkpoint(options.checkpoint, options.command);
+  quant::Calibration calibration =
+      quant::observe(fused, frames, options.calibration, part.sub(0, 0.75));
+  Checkpoint result;
+  result.command = options.command;
+  result.policy = policy_for(fused, frames, calibration, size, options, part.sub(0.75, 0.9));
+  const quant::Split split = quant::split_channels(fused, std::move(calibration), result.policy);
+  result.start = quant::quantize(split.fused, split.calibration, split.policy, options.calibration,
+                                 part.sub(0.9, 1));
   return result;
 }
 
-ir::Graph trained(const ir::Graph& fused, const ir::Graph& quantized,
-                  const std::vector<quant::Clip>& clips, quant::TrainingOptions options,
-                  TrainingCurves* curves, Ending& ending, const Part& part) {
-  options.stop = [&ending] { return ending.is_here(); };
-  quant::TrainingRecord record;
-  ir::Graph result = quant::train(fused, quantized, clips, options, record, ending.watched(part));
-  if (ending.interrupted())
-    fmt::print(stderr, "\ninterrupted: the best so far, of step {}, is kept\n", record.best_step);
-  if (curves == nullptr) return result;
+// What is trained after rounding: blocks, then the whole. Both where the checkpoint stands.
+class After {
+ public:
+  After(const ir::Graph& fused, const std::vector<quant::Clip>& frames,
+        const QuantizeOptions& options, Clock::time_point end)
+      : fused_(fused), frames_(frames), options_(options), ending_(end) {}
+
+  ir::Graph reconstructed(quant::ReconstructionOptions options, Checkpoint& checkpoint,
+                          const Part& part) {
+    if (!checkpoint.training.state.empty()) return checkpoint.reconstructed;
+    options.stop = [this] { return ending_.is_here(); };
+    quant::ReconstructionRecord& record = checkpoint.reconstruction;
+    ir::Graph result = quant::reconstruct(fused_, checkpoint.start, frames_, options, record,
+                                          ending_.watched(part));
+    if (ending_.interrupted()) say_interrupted(fmt::format("{} blocks", record.blocks.size()));
+    return result;
+  }
+
+  ir::Graph trained(const ir::Graph& start, quant::TrainingOptions options, Checkpoint& checkpoint,
+                    const Part& part) {
+    if (ending_.interrupted()) return start;
+    options.stop = [this] { return ending_.is_here(); };
+    quant::TrainingRecord& record = checkpoint.training;
+    ir::Graph result = quant::train(fused_, start, frames_, options, record, ending_.watched(part));
+    if (!ending_.interrupted()) return result;
+    say_interrupted(fmt::format("step {}", record.best_step));
+    checkpoint.reconstructed = start;
+    return result;
+  }
+
+  // Leaves what goes on from here, or nothing where all is done.
+  void settle(const Checkpoint& checkpoint) const {
+    if (options_.checkpoint.empty()) return;
+    if (!ending_.interrupted()) return remove_checkpoint(options_.checkpoint);
+    try {
+      write_checkpoint(checkpoint, options_.checkpoint);
+      fmt::print(stderr, "the same command with --resume goes on\n");
+    } catch (const Error& error) {  // the result matters more
+      fmt::print(stderr, "{}\n", error.what());
+    }
+  }
+
+ private:
+  const ir::Graph& fused_;
+  const std::vector<quant::Clip>& frames_;
+  const QuantizeOptions& options_;
+  Ending ending_;
+};
+
+TrainingCurves curves_of(const quant::TrainingRecord& record) {
+  TrainingCurves curves;
   for (size_t i = 0; i < record.loss.size(); ++i)
-    curves->loss.emplace_back(static_cast<int>(i) + 1, record.loss[i]);
-  curves->validation = record.validation;
-  curves->best_step = record.best_step;
-  return result;
+    curves.loss.emplace_back(static_cast<int>(i) + 1, record.loss[i]);
+  curves.validation = record.validation;
+  curves.best_step = record.best_step;
+  return curves;
+}
+
+// The float graph as `policy` splits its inputs.
+ir::Graph split_graph(const ir::Graph& fused, const quant::BitPolicy& policy) {
+  quant::Calibration none;
+  none.ranges.resize(fused.tensors.size());
+  return quant::split_channels(fused, std::move(none), policy).fused;
 }
 
 }  // namespace
@@ -183,29 +238,25 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   if (reconstructs) quant::require_reconstruction_clips(frames, reconstruction);
   if (trains) quant::require_training_clips(frames, training);
   Progress progress("quantize", std::nullopt);
-  const Part all(progress, 0, 0.95), closed_form = trains || reconstructs ? all.sub(0, 0.4) : all;
-  quant::Calibration calibration =
-      quant::observe(fused, frames, options.calibration, closed_form.sub(0, 0.75));
-  const quant::BitPolicy policy =
-      policy_for(fused, frames, calibration, size, options, closed_form.sub(0.75, 0.9));
-  const quant::Split split = quant::split_channels(fused, std::move(calibration), policy);
-  ir::Graph quantized = quant::quantize(split.fused, split.calibration, split.policy,
-                                        options.calibration, closed_form.sub(0.9, 1));
+  const Part all(progress, 0, 0.95);
+  Checkpoint checkpoint =
+      closed_form(fused, frames, size, options, trains || reconstructs ? all.sub(0, 0.4) : all);
+  const ir::Graph split = split_graph(fused, checkpoint.policy);
   const std::chrono::duration<double> budget(60 * options.budget_minutes);
-  Ending ending(start + std::chrono::duration_cast<Clock::duration>(budget));
+  After after(split, frames, options, start + std::chrono::duration_cast<Clock::duration>(budget));
   const double reconstructing = !reconstructs ? 0.4 : trains ? 0.7 : 1;
+  ir::Graph quantized = checkpoint.start;
   if (reconstructs)
-    quantized = reconstructed(split.fused, quantized, frames, reconstruction,
-                              record == nullptr ? nullptr : &record->reconstruction, ending,
-                              all.sub(0.4, reconstructing));
-  if (trains && !ending.interrupted())
-    quantized = trained(split.fused, quantized, frames, training,
-                        record == nullptr ? nullptr : &record->training, ending,
-                        all.sub(reconstructing, 1));
+    quantized = after.reconstructed(reconstruction, checkpoint, all.sub(0.4, reconstructing));
+  if (trains)
+    quantized = after.trained(quantized, training, checkpoint, all.sub(reconstructing, 1));
+  after.settle(checkpoint);
   if (record == nullptr) return quantized;
-  record->policy = policy;
-  record->comparison = quant::compare_layers(split.fused, quantized, frames, reported_frames,
-                                             Part(progress, 0.95, 1));
+  record->policy = checkpoint.policy;
+  record->reconstruction = std::move(checkpoint.reconstruction);
+  record->training = curves_of(checkpoint.training);
+  record->comparison =
+      quant::compare_layers(split, quantized, frames, reported_frames, Part(progress, 0.95, 1));
   return quantized;
 }
 

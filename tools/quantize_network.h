@@ -23,6 +23,10 @@ struct QuantizeOptions {
   std::optional<quant::Reconstruction> reconstruction;  // of blocks, after rounding
   bool gac = false, ofa = false;                        // either: training after that
   double budget_minutes = 10;                           // for all of it, where something is trained
+  // Where an interrupt during reconstruction or training leaves a checkpoint (checkpoint.h), for
+  // `command`; empty: nowhere. It is removed when all is done.
+  std::string checkpoint, command;
+  bool resume = false;  // from there, instead of from the beginning
 };
 
 // Of a method that trains: (step, value); empty for those that do not.
@@ -44,7 +48,8 @@ void require_policy(const std::string& policy);
 
 // The direct variant of an imported network as an integer graph, calibrated on `clips` (see
 // find_clips) at `size`. Fills `record` unless null, which takes a few frames of each clip more.
-// Shows progress. An interrupt during reconstruction or training ends these only. Throws Error,
+// Shows progress. An interrupt during reconstruction or training ends these only. Resumed, with the
+// time that is given anew, it ends with the bits it would have ended with. Throws Error,
 // Interrupted.
 ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::string>& clips,
                            ir::Size size, const QuantizeOptions& options,
