@@ -1,9 +1,11 @@
 #include "quant/executor.h"
 
+#include <numeric>
 #include <utility>
 
 #include "ir/error.h"
 #include "ir/sizes.h"
+#include "quant/channels.h"
 
 namespace mattec::quant {
 namespace {
@@ -105,16 +107,18 @@ Tensor apply(const Op& op, const std::vector<Tensor>& in, int channels, double r
       return in[0].mean({2, 3}, /*keepdim=*/true);
     case OpKind::upsample2:
       return crop(resize(in[0], 2 * in[0].size(2), 2 * in[0].size(3)), in[1]);
-    case OpKind::slice:
-      return in[0].narrow(1, op.first_channel, channels);
+    case OpKind::slice: {
+      std::vector<int64_t> taken(static_cast<size_t>(channels));
+      std::iota(taken.begin(), taken.end(), op.first_channel);
+      return take_channels(in[0], taken);
+    }
     case OpKind::mul:
       return in[0] * in[1];
     case OpKind::blend:
       return in[1] + in[0] * (in[2] - in[1]);
     case OpKind::requantize:
       if (op.channels.empty()) return in[0];
-      return in[0].index_select(
-          1, torch::tensor(std::vector<int64_t>(op.channels.begin(), op.channels.end())));
+      return take_channels(in[0], {op.channels.begin(), op.channels.end()});
     case OpKind::batch_norm:
       return batch_norm(op, in[0]);
     case OpKind::scale_shift:
@@ -126,7 +130,7 @@ Tensor apply(const Op& op, const std::vector<Tensor>& in, int channels, double r
     case OpKind::sub:
       return in[0] - in[1];
     case OpKind::concat:
-      return torch::cat(in, 1);
+      return join_channels(in);
     case OpKind::downsample:
       return downsample(in[0], ratio);
     case OpKind::resize_to:
@@ -187,7 +191,7 @@ void Executor::execute(const Op& op, std::vector<Tensor>& values, double downsam
       residual = inputs.back();
       inputs.pop_back();
     }
-    const Tensor x = inputs.size() == 1 ? inputs[0] : torch::cat(inputs, 1);
+    const Tensor x = inputs.size() == 1 ? inputs[0] : join_channels(inputs);
     if (hooks.on_convolution) hooks.on_convolution(op, x);
     Tensor y = convolve(op, x, parameters.of.at(op.name));
     if (residual.defined()) y = y + residual;

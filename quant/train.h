@@ -19,9 +19,9 @@ struct TrainingOptions {
   bool flow = false;   // OFA
   int steps = 240;     // of one window each
   uint64_t seed = 0;
-  int window = 3;             // frames that gradients flow through
-  int warm_up = 2;            // at most so many frames are played before, without gradients
-  int validation_frames = 8;  // the first of each clip that is not trained on
+  int window = 3;              // frames that gradients flow through
+  int warm_up = 2;             // at most so many frames are played before, without gradients
+  int validation_frames = 16;  // the first of each clip that is not trained on
   int validation_step = 40;
   double learning_rate = 1e-3;
   double layer_weight = 0.05;  // of the layers' relative squared errors

@@ -18,9 +18,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr ir::Size clip_size = {48, 80};
 
-// Calibration plays the clips enlarged, to 160x96: there half a minute means 40 steps, which take a
-// third of the time after which training would stop.
-
 void write_clip(const std::string& path, uint32_t seed, int frames) {
   const nano::ClipGenerator generator(seed, clip_size.width, clip_size.height);
   const std::unique_ptr<FrameSink> sink = open_sink(path, clip_size, 25);
@@ -72,7 +69,7 @@ Scratch* Training::scratch_ = nullptr;
 TEST_F(Training, ImprovesABadStartAndIsReported) {
   const std::vector<std::string> plain = {"--bits", "w4a4", "--method", "minmax"};
   std::vector<std::string> with = plain;
-  with.insert(with.end(), {"--gac", "on", "--ofa", "on", "--budget-minutes", "0.5"});
+  with.insert(with.end(), {"--gac", "on", "--ofa", "on", "--budget-minutes", "0.2"});
   for (const auto& [name, options] : {std::pair{"plain", plain}, std::pair{"trained", with}}) {
     const CommandResult result = command(*scratch_, quantize(name, options));
     ASSERT_EQ(result.exit_code, 0) << result.err;
@@ -98,7 +95,7 @@ TEST_F(Training, ImprovesABadStartAndIsReported) {
 
 TEST_F(Training, IsWhatPtq4vmAddsToGptq) {
   const CommandResult result =
-      command(*scratch_, quantize("ptq4vm", {"--method", "ptq4vm", "--budget-minutes", "0.45"}));
+      command(*scratch_, quantize("ptq4vm", {"--method", "ptq4vm", "--budget-minutes", "0.2"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(report("ptq4vm")["settings"],
             Json({{"method", "ptq4vm"}, {"gac", "on"}, {"ofa", "on"}, {"seed", "0"}}));
@@ -121,7 +118,7 @@ CommandResult interrupted(const std::vector<std::string>& words, const std::stri
 TEST_F(Training, InterruptedKeepsTheBestSoFarAndResumes) {
   // Fifty steps, which take seconds and end long before the budget does.
   const std::vector<std::string> options = {"--method",         "mse", "--gac", "on",
-                                            "--budget-minutes", "0.54"};
+                                            "--budget-minutes", "0.73"};
   const std::string folder = *scratch_ / "parts.checkpoint";
   const auto at_size = [&options](const std::string& name) {
     std::vector<std::string> words = quantize(name, options);
