@@ -346,17 +346,32 @@ TEST_F(Composed, NamesADamagedImageInsideAClip) {
             std::string::npos);
 }
 
+void write_video_of_four_that_promises_five(const std::string& path, ir::Size size) {
+  write_clip(path, size, 4, 25);
+  std::string bytes = read_bytes(path);
+  bytes[bytes.find("strh") + 40] = 5;  // the stream's length in frames
+  write_bytes(path, bytes);
+}
+
+// Containers that know their duration alone promise a frame too many.
+TEST_F(Composed, BelievesMattesRatherThanAVideosHeader) {
+  const ir::Size size = {48, 64};
+  write(std::vector<Image>(4, uniform(size, 3, 9)), std::vector<Image>(4, uniform(size, 1, 9)),
+        {uniform(size, 3, 0)});
+  fs::remove_all(scratch_ / "set/fgr/walk");
+  write_video_of_four_that_promises_five(scratch_ / "set/fgr/walk.avi", size);
+  const std::vector<TruthClip> clips = find();
+  EXPECT_EQ(clips[0].frames, 4);
+  EXPECT_EQ(play(clips[0], size).frames.size(), 4U);
+}
+
 // A header that promises 5 frames of 4: counts agree, frames do not.
 TEST_F(Composed, NamesTheVideoThatEndsBeforeItsMattes) {
   const ir::Size size = {48, 64};
   write(std::vector<Image>(5, uniform(size, 3, 9)), std::vector<Image>(5, uniform(size, 1, 9)),
         {uniform(size, 3, 0)});
   fs::remove_all(scratch_ / "set/fgr/walk");
-  const std::string video = scratch_ / "set/fgr/walk.avi";
-  write_clip(video, size, 4, 25);
-  std::string bytes = read_bytes(video);
-  bytes[bytes.find("strh") + 40] = 5;  // the stream's length in frames
-  write_bytes(video, bytes);
+  write_video_of_four_that_promises_five(scratch_ / "set/fgr/walk.avi", size);
   const std::vector<TruthClip> clips = find();
   EXPECT_EQ(clips[0].frames, 5);
   EXPECT_NE(error_of([&] { play(clips[0], size); }).find("walk.avi: ends before "),

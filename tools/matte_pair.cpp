@@ -2,10 +2,16 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
 #include "ir/error.h"
 
 namespace mattec::tools {
 namespace {
+
+namespace fs = std::filesystem;
 
 std::string text_of(ir::Size size) { return fmt::format("{}x{}", size.width, size.height); }
 
@@ -13,6 +19,15 @@ SourceOptions grey() {
   SourceOptions options;
   options.channels = 1;
   return options;
+}
+
+// Videos say how many frames they have from their duration, one more or less than there are: with
+// them only what is far apart is refused at once, the rest where one ends before the other.
+bool may_not_match(const std::string& colors, int64_t frames, const std::string& mattes,
+                   int64_t matte_frames) {
+  const bool is_exact = fs::is_directory(colors) && fs::is_directory(mattes);
+  const int64_t apart = std::abs(frames - matte_frames);
+  return is_exact ? apart > 0 : apart * 100 > std::max(frames, matte_frames) * 5 + 200;
 }
 
 }  // namespace
@@ -27,13 +42,16 @@ MattePair::MattePair(const std::string& colors, const std::string& mattes)
                             colors, text_of(colors_->size()), mattes, text_of(mattes_->size())));
   const std::optional<int64_t> frames = colors_->expected_frames();
   const std::optional<int64_t> matte_frames = mattes_->expected_frames();
-  if (frames && matte_frames && *frames != *matte_frames)
+  if (frames && matte_frames && may_not_match(colors, *frames, mattes, *matte_frames))
     throw Error(fmt::format("{}: has {} frames, but {} has {} mattes; they must match", colors,
                             *frames, mattes, *matte_frames));
 }
 
 std::optional<int64_t> MattePair::expected_frames() const {
-  return colors_->expected_frames() ? colors_->expected_frames() : mattes_->expected_frames();
+  const std::optional<int64_t> frames = colors_->expected_frames(),
+                               matte_frames = mattes_->expected_frames();
+  if (frames && matte_frames) return std::min(*frames, *matte_frames);
+  return frames ? frames : matte_frames;
 }
 
 void MattePair::skip(int64_t frames) {
