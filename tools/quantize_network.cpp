@@ -179,7 +179,13 @@ class After {
     if (ending_.interrupted()) return start;
     options.stop = [this] { return ending_.is_here(); };
     quant::TrainingRecord& record = checkpoint.training;
-    ir::Graph result = quant::train(fused_, start, frames, options, record, ending_.watched(part));
+    ir::Graph result;
+    try {
+      result = quant::train(fused_, start, frames, options, record, ending_.watched(part));
+    } catch (const Error& error) {
+      if (!options_.resume) throw;
+      throw Error(options_.checkpoint + ": " + error.what() + "; quantize again without --resume");
+    }
     if (!ending_.interrupted()) return result;
     say_interrupted(fmt::format("step {}", record.best_step));
     checkpoint.reconstructed = start;
