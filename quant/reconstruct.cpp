@@ -107,6 +107,7 @@ std::vector<int> steps_of(const std::vector<double>& costs, int mean) {
   double all = 0, roots = 0;
   for (const double cost : costs) all += cost, roots += std::sqrt(cost);
   std::vector<int> steps;
+  steps.reserve(costs.size());
   for (const double cost : costs)
     steps.push_back(std::max(1, static_cast<int>(mean * all / (roots * std::sqrt(cost)))));
   return steps;
@@ -271,6 +272,7 @@ ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
   const Frame& frame = clips[0][0];
   const std::vector<ir::Size> sizes = ir::infer_sizes(quantized, {frame.height, frame.width});
   std::vector<double> costs;
+  costs.reserve(blocks.size());
   for (const Block& block : blocks) costs.push_back(cost_of(quantized, block, sizes));
   const std::vector<int> steps = steps_of(costs, options.steps);
   double done = 0, all = 0;
