@@ -172,4 +172,10 @@ Split split_channels(const ir::Graph& fused, Calibration calibration, const BitP
   return Splitter(fused, std::move(calibration), policy).run();
 }
 
+ir::Graph split_graph(const ir::Graph& fused, const BitPolicy& policy) {
+  Calibration nothing_seen;
+  nothing_seen.ranges.resize(fused.tensors.size());
+  return split_channels(fused, std::move(nothing_seen), policy).fused;
+}
+
 }  // namespace mattec::quant

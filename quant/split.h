@@ -20,4 +20,7 @@ struct Split {
 // is no site, or whose channels are not some, but not all, of a 4-bit input's.
 Split split_channels(const ir::Graph& fused, Calibration calibration, const BitPolicy& policy);
 
+// The graph alone, for a policy that split_channels() took before.
+ir::Graph split_graph(const ir::Graph& fused, const BitPolicy& policy);
+
 }  // namespace mattec::quant

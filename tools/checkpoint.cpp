@@ -117,8 +117,8 @@ Checkpoint read_checkpoint(const std::string& folder, const std::string& command
     const Json state = Json::parse(read_bytes(path));
     const auto written = state.at("command").get<std::string>();
     if (written != command)
-      throw Error(folder + ": was left by another command:\n  " + written + "\nnot\n  " + command +
-                  "\nGive the same options, or leave out --resume");
+      throw Error(folder + ": was left by another command (" + written +
+                  "); give the same options, or leave out --resume");
     read_state(state, checkpoint);
   } catch (const Json::exception& error) {
     throw Error(path + ": damaged (" + error.what() + "); quantize again without --resume");
