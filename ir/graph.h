@@ -100,7 +100,7 @@ struct Convolution {
   int weight_bits = 8;
   std::vector<int8_t> quantized_weight;  // same order as `weight`
   std::vector<int32_t> quantized_bias;   // in units of the accumulator
-  std::vector<float> accumulator_scale;  // per output channel, > 0
+  std::vector<float> accumulator_scale;  // per output channel, not 0; may be negative
   std::vector<int> segment_shift;        // per segment, 0 .. 15, smallest 0
 };
 

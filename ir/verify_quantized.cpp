@@ -18,7 +18,7 @@ bool is_legal_scale(float scale) { return std::isnormal(scale) && scale > 0; }
 const Grid& grid_of(const Graph& graph, TensorId id) { return *graph.tensor(id).grid; }
 
 bool is_legal_multiplier(float multiplier) {
-  return std::isfinite(multiplier) && multiplier <= largest_multiplier;
+  return std::fabs(multiplier) <= largest_multiplier;
 }
 
 void check_multipliers(const Graph& graph, const Op& op, const Report& report) {
@@ -119,8 +119,9 @@ bool check_integers(const Graph& graph, const Op& op, const Report& report) {
     report("a weight does not fit 4 bits");
     return false;
   }
-  if (!std::all_of(conv.accumulator_scale.begin(), conv.accumulator_scale.end(), is_legal_scale)) {
-    report("accumulator scales must be positive, normal numbers");
+  const auto is_normal = [](float scale) { return std::isnormal(scale); };
+  if (!std::all_of(conv.accumulator_scale.begin(), conv.accumulator_scale.end(), is_normal)) {
+    report("accumulator scales must be normal numbers, not 0");
     return false;
   }
   const auto [least, most] =

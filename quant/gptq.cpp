@@ -32,15 +32,30 @@ Ordered ordered_by_variance(const torch::Tensor& covariance, double damping) {
   return {order, damped(covariance.index_select(0, order).index_select(1, order), damping)};
 }
 
+// Filters of so few inputs that a thorough search costs nothing. Depthwise filters, the stem and
+// narrow 1x1s are among them, whose rounding harms the matte most.
+constexpr size_t small_filter = 128;
+
+// The integers that weights may be.
+struct Range {
+  double lowest, highest;
+};
+
+// Of a filter that is negated, which at 4 bits may have 8 but not -8.
+Range range_of(const RoundingOptions& options, bool negated) {
+  if (negated) return {double(-options.highest), double(-options.lowest)};
+  return {double(options.lowest), double(options.highest)};
+}
+
 // One output's weights in the order of falling variance.
 class Filter {
  public:
   Filter(std::vector<double> weight, const double* covariance, const double* compensation,
-         const RoundingOptions& options)
+         Range range)
       : weight_(std::move(weight)),
         covariance_(covariance),
         compensation_(compensation),
-        options_(options) {}
+        range_(range) {}
 
   // Integers and the expected squared change of the output.
   struct Rounded {
@@ -72,9 +87,7 @@ class Filter {
     set_error(result);
   }
 
-  // Has so few inputs that a thorough search costs nothing. Depthwise filters, the stem and narrow
-  // 1x1s are among them, whose rounding harms the matte most.
-  bool is_small() const { return weight_.size() <= 128; }
+  bool is_small() const { return weight_.size() <= small_filter; }
 
   // Error and slope after the scale or the weight was changed.
   void refit(Rounded& result) const { measure(result, result.scale); }
@@ -151,7 +164,7 @@ class Filter {
   }
 
   double nearest(double value) const {
-    return std::clamp(std::nearbyint(value), double(options_.lowest), double(options_.highest));
+    return std::clamp(std::nearbyint(value), range_.lowest, range_.highest);
   }
 
   void measure(Rounded& result, double scale) const {
@@ -175,7 +188,7 @@ class Filter {
   std::vector<double> weight_;
   const double* covariance_;
   const double* compensation_;
-  const RoundingOptions& options_;
+  Range range_;
 };
 
 // Multiples of a filter's scale worth trying.
@@ -207,19 +220,44 @@ Filter::Rounded best_rounding(const Filter& filter, double scale, double least, 
   return best;
 }
 
+// A filter rounded as it is, or the other way round with a negative scale.
+struct Signed {
+  Filter::Rounded rounded;
+  bool negated = false;
+};
+
+// Range has one integer more below zero than above: the largest weight goes there, and steps get
+// finer. Held-out squared change of alpha at W4A8, first order: 29.2 as it was, 24.0 so, 22.9 with
+// both tried in small filters, 22.2 with both tried in all, which doubles the time.
+Signed best_sign(const std::vector<double>& weight, const double* covariance,
+                 const double* compensation, double scale, double least,
+                 const RoundingOptions& options) {
+  const auto rounded = [&](bool negated) {
+    const Filter filter(weight, covariance, compensation, range_of(options, negated));
+    return Signed{best_rounding(filter, scale, least, options.search_scale), negated};
+  };
+  if (!options.search_scale || options.lowest == -options.highest) return rounded(false);
+  const auto [low, high] = std::minmax_element(weight.begin(), weight.end());
+  const bool negated = *high > -*low;
+  Signed best = rounded(negated);
+  if (weight.size() > small_filter) return best;
+  Signed other = rounded(!negated);
+  return other.rounded.error < best.rounded.error ? other : best;
+}
+
 // Lets filters make up for each other: rounds each again as if its weights were those that undo, as
 // far as one filter can, what the rounding of all others does to what was differentiated.
 class JointRounding {
  public:
   JointRounding(const torch::Tensor& sensitivity, const std::vector<std::vector<double>>& weights,
                 const double* covariance, const double* compensation,
-                const RoundingOptions& options, const std::vector<Filter::Rounded>& rounded)
+                const RoundingOptions& options, const std::vector<Signed>& rounded)
       : weights_(weights),
         changes_(weights),
         covariance_(covariance),
         compensation_(compensation),
         options_(options) {
-    for (size_t o = 0; o < weights.size(); ++o) set_change(o, rounded[o]);
+    for (size_t o = 0; o < weights.size(); ++o) set_change(o, rounded[o].rounded);
     // Off the diagonal a tenth less and on it a hundredth of the mean more: the moments are
     // estimates, and a filter that the matte hardly sees must not be bent for the others.
     const torch::Tensor diagonal = sensitivity.diagonal();
@@ -227,9 +265,10 @@ class JointRounding {
     ratio_ = (0.9 * sensitivity / (diagonal + least).unsqueeze(1)).contiguous();
   }
 
-  void improve(Filter::Rounded& best, size_t o, double least) {
-    search(best, Filter(target(o), covariance_, compensation_, options_), least);
-    set_change(o, best);
+  void improve(Signed& best, size_t o, double least) {
+    const Range range = range_of(options_, best.negated);
+    search(best.rounded, Filter(target(o), covariance_, compensation_, range), least);
+    set_change(o, best.rounded);
   }
 
  private:
@@ -304,11 +343,10 @@ RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor&
   for (size_t o = 0; o < outputs; ++o)
     for (size_t j = 0; j < inputs; ++j)
       rows[o][j] = weight[o * inputs + static_cast<size_t>(at[j])];
-  std::vector<Filter::Rounded> best(outputs);
+  std::vector<Signed> best(outputs);
   at::parallel_for(0, static_cast<int64_t>(outputs), 1, [&](int64_t begin, int64_t end) {
     for (auto o = static_cast<size_t>(begin); o < static_cast<size_t>(end); ++o)
-      best[o] = best_rounding(Filter(rows[o], c, u, options), scale[o], least_scale[o],
-                              options.search_scale);
+      best[o] = best_sign(rows[o], c, u, scale[o], least_scale[o], options);
   });
   if (sensitivity.defined() && options.search_scale) {
     JointRounding joint(sensitivity, rows, c, u, options, best);
@@ -317,10 +355,11 @@ RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor&
   }
   RoundedWeights rounded{std::vector<int8_t>(weight.size()), scale};
   for (size_t o = 0; o < outputs; ++o) {
+    const int sign = best[o].negated ? -1 : 1;
     for (size_t j = 0; j < inputs; ++j)
       rounded.integer[o * inputs + static_cast<size_t>(at[j])] =
-          static_cast<int8_t>(best[o].integer[j]);
-    rounded.scale[o] = best[o].scale;
+          static_cast<int8_t>(sign * best[o].rounded.integer[j]);
+    rounded.scale[o] = sign * best[o].rounded.scale;
   }
   return rounded;
 }

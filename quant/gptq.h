@@ -11,7 +11,7 @@ namespace mattec::quant {
 
 struct RoundedWeights {
   std::vector<int8_t> integer;  // [O][K]
-  std::vector<double> scale;    // [O]
+  std::vector<double> scale;    // [O], not 0; negative where -8 serves better than 8 would
 };
 
 struct RoundingOptions {
@@ -29,8 +29,8 @@ struct RoundingOptions {
 // that the expected squared change of the output, under `covariance` (double [K][K]) of the
 // inputs, is small. Inputs are taken in the order of falling variance; the error of each rounding
 // is spread over those not yet rounded. Then single integers move while that helps. With
-// `search_scale` multiples of `scale` are tried and the best one is fitted, none below
-// `least_scale` [O].
+// `search_scale` multiples of `scale` (> 0) are tried and the best one is fitted, none below
+// `least_scale` [O]; where `lowest` < -`highest`, filters may be negated, and their scales with them.
 RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor& covariance,
                           const torch::Tensor& sensitivity, const std::vector<double>& scale,
                           const std::vector<double>& least_scale, const RoundingOptions& options);

@@ -101,7 +101,9 @@ TensorId GraphMaker::conv_to(const std::vector<TensorId>& segments, const Convol
   const double deviation = std::sqrt(variance);
   for (int o = 0; o < shape.output_channels; ++o) {
     const double range = is_linear ? out.scale_of(o) * out.highest() / 2 : 2.0;
-    conv.accumulator_scale.push_back(static_cast<float>(range / deviation * real(0.5F, 2.0F)));
+    const int sign = uniform(0, 2) == 0 ? -1 : 1;
+    conv.accumulator_scale.push_back(
+        static_cast<float>(sign * range / deviation * real(0.5F, 2.0F)));
     conv.quantized_bias.push_back(static_cast<int32_t>(deviation * real(-1.0F, 1.0F)));
   }
   const TensorId id = graph.add_op(made, shape.output_channels);

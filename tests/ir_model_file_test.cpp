@@ -264,7 +264,7 @@ TEST_F(ModelFile, ErrorsNameThePlace) {
        [](Container& c, json&) {
          c.arrays["conv.1.weight"].shape = {3, 1, 1, 1};
        }},
-      {"operation conv.0: accumulator scales must be positive",
+      {"operation conv.0: accumulator scales must be normal",
        [](Container& c, json&) {
          c.arrays["conv.0.accumulator_scale"] =
              Array::of(std::vector<float>{1, std::numeric_limits<float>::quiet_NaN(), 1}, {3});

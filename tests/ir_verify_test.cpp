@@ -277,6 +277,8 @@ TEST(Verify, Integers) {
        }},
       {"channel 1: the ratio of its scales",
        [](Example& e) { e.conv(e.stem).accumulator_scale[1] = 1e30F; }},
+      {"channel 1: the ratio of its scales",
+       [](Example& e) { e.conv(e.stem).accumulator_scale[1] = -1e30F; }},
       {"channel 0: the ratio of its scales", [](Example& e) { e.out(e.mul).scale = {1e-30F}; }},
       {"channel 0: the ratio of its scales", [](Example& e) { e.out(e.pool).scale = {1e-30F}; }},
       {"channel 0: the ratio of its scales", [](Example& e) { e.out(e.gate).scale = {1e-30F}; }},

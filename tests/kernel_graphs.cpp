@@ -302,7 +302,7 @@ void make_extreme(ir::Graph& graph, uint32_t seed) {
           conv.accumulator_scale[at] = 1e-27F;
           break;
         case 4:
-          conv.accumulator_scale[at] = out.scale_of(o) * 0x1p59F;
+          conv.accumulator_scale[at] = static_cast<float>(sign) * out.scale_of(o) * 0x1p59F;
           break;
         case 5:  // a bound sum that the grid still shows: steps of 2^31 / 200
           conv.quantized_bias[at] =

@@ -238,9 +238,27 @@ TEST(Gptq, NeverTakesAScaleBelowTheLeast) {
   problem.scale = {0.3, 0.3, 0.3};
   for (float& weight : problem.weight) weight *= 0.2F;  // would have a scale of about 0.06
   const RoundedWeights result = problem.rounded(true);
-  EXPECT_GE(result.scale[0], 0.3);
-  EXPECT_GE(result.scale[1], 0.29);
-  EXPECT_LT(result.scale[2], 0.29);
+  EXPECT_GE(std::fabs(result.scale[0]), 0.3);
+  EXPECT_GE(std::fabs(result.scale[1]), 0.29);
+  EXPECT_LT(std::fabs(result.scale[2]), 0.29);
+}
+
+// Weights on the grid of step 0.1 with the largest at 0.8 or -0.8: nothing is lost where that one
+// may be -8. Small filters and large ones; only at 4 bits, and only where scales are searched.
+TEST(Gptq, NegatesFiltersWhoseLargestWeightIsPositive) {
+  for (const int count : {12, 204})
+    for (const int sign : {1, -1}) {
+      SCOPED_TRACE(std::to_string(count) + " inputs, " + std::to_string(sign));
+      Problem problem(1, count, 1);
+      problem.covariance = torch::eye(count, torch::kDouble);
+      for (int i = 0; i < count; ++i)
+        problem.weight[static_cast<size_t>(i)] = 0.1F * static_cast<float>(sign * (i % 12 - 3));
+      problem.scale = {0.1};
+      const RoundedWeights result = problem.rounded(true);
+      EXPECT_EQ(result.integer[11], -8);
+      EXPECT_NEAR(result.scale[0], -0.1 * sign, 1e-6);
+      EXPECT_LT(problem.error(result, 0), 1e-8);
+    }
 }
 
 TEST(Gptq, GivesTheSameWithOneAndTwoThreads) {

@@ -156,7 +156,7 @@ TEST(Weights, BiasCorrectionKeepsTheMean) {
         moved += std::fabs(real.weight[o * row + i] - before.op.conv.weight[o * row + i]);
       }
       EXPECT_GT(moved, 0.01);
-      EXPECT_NEAR(got, expected, after.op.conv.accumulator_scale[o]);
+      EXPECT_NEAR(got, expected, std::fabs(after.op.conv.accumulator_scale[o]));
     }
   }
 }
