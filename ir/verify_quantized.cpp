@@ -17,9 +17,7 @@ bool is_legal_scale(float scale) { return std::isnormal(scale) && scale > 0; }
 
 const Grid& grid_of(const Graph& graph, TensorId id) { return *graph.tensor(id).grid; }
 
-bool is_legal_multiplier(float multiplier) {
-  return std::fabs(multiplier) <= largest_multiplier;
-}
+bool is_legal_multiplier(float multiplier) { return std::fabs(multiplier) <= largest_multiplier; }
 
 void check_multipliers(const Graph& graph, const Op& op, const Report& report) {
   const Grid& out = grid_of(graph, op.output);

@@ -30,7 +30,8 @@ struct RoundingOptions {
 // inputs, is small. Inputs are taken in the order of falling variance; the error of each rounding
 // is spread over those not yet rounded. Then single integers move while that helps. With
 // `search_scale` multiples of `scale` (> 0) are tried and the best one is fitted, none below
-// `least_scale` [O]; where `lowest` < -`highest`, filters may be negated, and their scales with them.
+// `least_scale` [O]; where `lowest` < -`highest`, filters may be negated, and their scales with
+// them.
 RoundedWeights gptq_round(const std::vector<float>& weight, const torch::Tensor& covariance,
                           const torch::Tensor& sensitivity, const std::vector<double>& scale,
                           const std::vector<double>& least_scale, const RoundingOptions& options);

@@ -115,12 +115,12 @@ TEST_P(Archive, DenseConvolutionsUseDotProducts) {
   EXPECT_GE(convolutions, 10);
 }
 
-// A kernel's name says whether it sums pairs of 4-bit products in 16 bits ("q").
+// A kernel's name says whether it sums pairs of 4-bit products in 16 bits ("q" and how many).
 TEST_P(Archive, FourBitConvolutionsSumPairs) {
   int narrow = 0, wide = 0;
   for (const auto& [function, mnemonics] : disassemble(library(GetParam().target)).counted) {
     if (function.find("seen_conv") != 0 || mnemonics.size() < 20) continue;
-    const bool sums_pairs = function.find('q') != std::string::npos;
+    const bool sums_pairs = std::regex_search(function, std::regex("q[0-9]"));
     EXPECT_EQ(mnemonics.count("vpmaddubsw") > 0, sums_pairs) << function;
     ++(sums_pairs ? narrow : wide);
   }

@@ -175,7 +175,7 @@ TEST_F(Training, RefusesADamagedCheckpointAndKeepsOtherFiles) {
 TEST_F(Training, ReconstructsBlocks) {
   const CommandResult result = command(
       *scratch_,
-      quantize("brecq", {"--bits", "w4a4", "--method", "brecq", "--budget-minutes", "0.4"}));
+      quantize("brecq", {"--bits", "w4a4", "--method", "brecq", "--budget-minutes", "0.8"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json json = report("brecq");
   EXPECT_EQ(json["settings"]["method"], "brecq");
