@@ -67,8 +67,8 @@ std::vector<float> shift_units(const ir::Graph& graph, const ir::Op& op) {
   std::vector<float> units;
   for (int o = 0; o < op.conv.output_channels; ++o) {
     const float range = grid.scale_of(o) * static_cast<float>(grid.highest() - grid.lowest());
-    units.push_back(
-        std::min(range / 8, op.conv.accumulator_scale[static_cast<size_t>(o)] * 0x1p24F));
+    const float step = std::fabs(op.conv.accumulator_scale[static_cast<size_t>(o)]);
+    units.push_back(std::min(range / 8, step * 0x1p24F));
   }
   return units;
 }

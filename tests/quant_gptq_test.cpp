@@ -244,7 +244,7 @@ TEST(Gptq, NeverTakesAScaleBelowTheLeast) {
 }
 
 // Weights on the grid of step 0.1 with the largest at 0.8 or -0.8: nothing is lost where that one
-// may be -8. Small filters and large ones; only at 4 bits, and only where scales are searched.
+// may be -8. Small filters and large ones.
 TEST(Gptq, NegatesFiltersWhoseLargestWeightIsPositive) {
   for (const int count : {12, 204})
     for (const int sign : {1, -1}) {

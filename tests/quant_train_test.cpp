@@ -1,10 +1,12 @@
 // Training after rounding: what is trained is what the integer engine then computes.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "ir/error.h"
 #include "played_bytes.h"
+#include "quant/adjust.h"
 #include "quant/play.h"
 #include "quant/simulate.h"
 #include "quant/train.h"
@@ -62,6 +64,26 @@ TEST(TrainableNetwork, StartsAsWhatItWasMadeOf) {
   for (const int bits : {4, 8}) {
     const ir::Graph graph = quantized(SmallMattingNetwork(1).graph, Method::gptq, bits);
     expect_same(TrainableNetwork(graph).folded(), graph);
+  }
+}
+
+// A filter that is stored negated is moved as far as any other.
+TEST(TrainableNetwork, ShiftsByAnEighthOfTheOutputsRange) {
+  const ir::Graph graph = quantized(SmallMattingNetwork(1).graph, Method::gptq, 4);
+  for (const ir::Op& op : graph.ops) {
+    if (op.kind != ir::OpKind::conv) continue;
+    const ir::Grid& grid = *graph.tensor(op.output).grid;
+    for (const float scale : {1e-3F, -1e-3F, 1e-12F, -1e-12F}) {
+      ir::Op scaled = op;
+      for (float& each : scaled.conv.accumulator_scale) each = scale;
+      const std::vector<float> units = shift_units(graph, scaled);
+      for (int o = 0; o < op.conv.output_channels; ++o) {
+        const float eighth =
+            grid.scale_of(o) * static_cast<float>(grid.highest() - grid.lowest()) / 8;
+        const float wanted = std::fabs(scale) < 1e-6F ? 1e-12F * 0x1p24F : eighth;
+        EXPECT_FLOAT_EQ(units[static_cast<size_t>(o)], wanted) << op.name << ", scale " << scale;
+      }
+    }
   }
 }
 
