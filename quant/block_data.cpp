@@ -59,7 +59,7 @@ BlockWindow BlockData::window(const Clip& frames, size_t warm_up) {
   quantized.resize(graph_.states.size());
   std::vector<Tensor> inputs;
   for (size_t t = 0; t < frames.size(); ++t) {
-    const Tensor input = network_input(frames[t], {});
+    const Tensor input = network_input(frames[t]);
     if (t < warm_up) {
       const torch::NoGradGuard no_gradients;
       exact_.step(input, exact);

@@ -4,11 +4,9 @@
 #include <malloc.h>
 #endif
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 #include <mutex>
 #include <string>
@@ -21,6 +19,7 @@
 #include "quant/executor.h"
 #include "quant/jitter.h"
 #include "quant/observers.h"
+#include "quant/parallel.h"
 #include "quant/play.h"
 #include "quant/simulate.h"
 #include "quant/weights.h"
@@ -36,7 +35,7 @@ void check(const ir::Graph& fused, const std::vector<Clip>& clips,
   if (fused.stage != ir::Stage::fused)
     throw Error("quantize: graph " + fused.name + " is " + ir::name_of(fused.stage) +
                 ", not fused; read and fuse the float model");
-  if (options.jitter_copies < 0 || options.frames_per_clip < 1 || options.frame_step < 1 ||
+  if (options.jitter_copies < 0 || options.window < 1 || options.frame_step < 1 ||
       options.positions_per_frame < 1 || options.samples_per_frame < 1 ||
       options.pixels_per_frame < 1)
     throw Error("quantize: calibration options must be positive");
@@ -75,39 +74,52 @@ void watch_gradients(const ir::Graph& graph, Executor& executor, const torch::Te
   for (torch::Tensor& state : states) state = state.detach();
 }
 
-// Plays every clip once, beside its altered copies, and lets the observers see every
-// `frame_step`-th frame.
+// What is played of a clip at once: a frame of its first window and altered frames of the windows
+// after it, one for each copy (where the clip has no more, of its last).
+torch::Tensor pictures_at(const Clip& clip, size_t t, size_t window,
+                          const std::vector<ColourJitter>& copies) {
+  std::vector<torch::Tensor> pictures = {network_input(clip[t])};
+  for (size_t k = 0; k < copies.size(); ++k) {
+    const size_t first = std::min((k + 1) * window, clip.size() - window);
+    pictures.push_back(network_input(copies[k](clip[first + t])));
+  }
+  return torch::cat(pictures).contiguous(torch::MemoryFormat::ChannelsLast);
+}
+
 void play(const ir::Graph& graph, const std::vector<Clip>& clips, const CalibrationOptions& options,
           RangeObserver& ranges, MomentObserver& moments, const Progress& progress) {
   Executor executor = channels_last_executor(graph);
-  bool watching = false;
   at::Generator generator = at::detail::createCPUGenerator(options.seed + 2);
+  const bool needs_moments = options.method != Method::minmax;
   executor.hooks.on_store = [&](ir::TensorId id, const torch::Tensor& value) {
-    if (watching) ranges.see(id, value);
+    ranges.see(id, value);
     return value;
   };
-  executor.hooks.on_convolution = [&](const ir::Op& op, const torch::Tensor& input) {
-    if (watching && options.method != Method::minmax) moments.see(op, input);
-  };
-  executor.hooks.on_sum = [&](const ir::Op& op, const torch::Tensor& sum) {
-    if (watching && options.method != Method::minmax) moments.see_sum(op, sum);
-  };
+  if (needs_moments) {
+    executor.hooks.on_convolution = [&](const ir::Op& op, const torch::Tensor& input) {
+      moments.see(op, input);
+    };
+    executor.hooks.on_sum = [&](const ir::Op& op, const torch::Tensor& sum) {
+      moments.see_sum(op, sum);
+    };
+  }
   for (size_t i = 0; i < clips.size(); ++i) {
     std::vector<ColourJitter> copies;
     copies.reserve(static_cast<size_t>(options.jitter_copies));
     for (int k = 0; k < options.jitter_copies; ++k)
       copies.emplace_back(options.seed * 1000003 + i * 101 + static_cast<uint64_t>(k) + 1);
     std::vector<torch::Tensor> states(graph.states.size());
-    const int frames = std::min(options.frames_per_clip, static_cast<int>(clips[i].size()));
-    for (int t = 0; t < frames; ++t) {
-      watching = t % options.frame_step == 0;
-      const torch::Tensor input = network_input(clips[i][static_cast<size_t>(t)], copies);
-      if (watching && options.method != Method::minmax)
+    const size_t window = std::min(static_cast<size_t>(options.window), clips[i].size()),
+                 step = static_cast<size_t>(options.frame_step);
+    for (size_t t = 0; t < window; t += step) {
+      const torch::Tensor input = pictures_at(clips[i], t, window, copies);
+      if (needs_moments)
         watch_gradients(graph, executor, input, states, generator, moments);
       else
         executor.step(input, states);
       ranges.add();
-      const double done = static_cast<double>(i) + static_cast<double>(t + 1) / frames;
+      const double done = static_cast<double>(i) + static_cast<double>(std::min(t + step, window)) /
+                                                       static_cast<double>(window);
       if (progress)
         progress(done / static_cast<double>(clips.size()), "playing calibration clip " +
                                                                std::to_string(i + 1) + " of " +
@@ -162,25 +174,20 @@ void quantize_weights(StoredGraph& stored, const Calibration& calibration, const
   std::stable_sort(convolutions.begin(), convolutions.end(), [](const ir::Op* a, const ir::Op* b) {
     return a->conv.weight.size() > b->conv.weight.size();
   });
-  std::atomic<size_t> next{0};
   std::mutex reporting;
-  const auto work = [&](int64_t, int64_t) {
-    const torch::NoGradGuard no_gradients;  // it is a thread's own
-    for (size_t i = next++; i < convolutions.size(); i = next++) {
-      ir::Op& op = *convolutions[i];
-      const Moments moments =
-          options.method == Method::minmax ? Moments{} : calibration.moments.at(op.name);
-      std::vector<double> noise;
-      if (options.method == Method::gptq) noise = rounding_noise(stored, calibration, op);
-      quantize_convolution(graph, op, moments, weight_options(options, policy.of_weights(op.name)),
-                           noise);
-      const std::lock_guard<std::mutex> lock(reporting);
-      if (progress)
-        progress(static_cast<double>(i + 1) / static_cast<double>(convolutions.size()),
-                 "rounding weights");
-    }
-  };
-  at::parallel_for(0, at::get_num_threads(), 1, work);
+  for_each_job(convolutions.size(), [&](size_t i) {
+    ir::Op& op = *convolutions[i];
+    const Moments moments =
+        options.method == Method::minmax ? Moments{} : calibration.moments.at(op.name);
+    std::vector<double> noise;
+    if (options.method == Method::gptq) noise = rounding_noise(stored, calibration, op);
+    quantize_convolution(graph, op, moments, weight_options(options, policy.of_weights(op.name)),
+                         noise);
+    const std::lock_guard<std::mutex> lock(reporting);
+    if (progress)
+      progress(static_cast<double>(i + 1) / static_cast<double>(convolutions.size()),
+               "rounding weights");
+  });
 }
 
 }  // namespace

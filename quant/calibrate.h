@@ -26,11 +26,11 @@ RangeMethod range_method(Method method);
 struct CalibrationOptions {
   Method method = Method::gptq;
   uint64_t seed = 0;
-  int jitter_copies = 2;  // colour-altered copies of each clip, played beside it
-  // Frames used of each clip: all of the first `frames_per_clip` are played (states need them),
-  // every `frame_step`-th is looked at.
-  int frames_per_clip = 16;
+  // Of each clip every `frame_step`-th of the first `window` frames is played; beside them, colour-
+  // altered copies of the windows that follow. A clip should have (1 + jitter_copies) * window.
+  int window = 16;
   int frame_step = 2;
+  int jitter_copies = 2;
   int positions_per_frame = 800;  // second moments: random positions, over clip and copies
   int samples_per_frame = 3000;   // ranges: random values, over clip and copies
   int pixels_per_frame = 48;      // ranges of channels: random pixels, over clip and copies

@@ -73,7 +73,7 @@ class Comparer {
     std::vector<torch::Tensor> exact_states, forced_states, quantized_states;
     ClipMattes mattes;
     for (int t = 0; t < frames; ++t) {
-      const torch::Tensor input = network_input(clip[static_cast<size_t>(t)], {});
+      const torch::Tensor input = network_input(clip[static_cast<size_t>(t)]);
       forced_states = exact_states;
       const torch::Tensor exact = exact_.step(input, exact_states)[alpha_];
       forced_.step(input, forced_states);

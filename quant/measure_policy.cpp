@@ -349,7 +349,7 @@ std::vector<SiteError> measure_sites(const ir::Graph& fused, const std::vector<C
   for (size_t i = 0; i < clips.size(); ++i) {
     std::vector<torch::Tensor> frames;
     for (size_t t = 0; t < std::min<size_t>(clips[i].size(), 4); ++t)
-      frames.push_back(network_input(clips[i][t], {}));
+      frames.push_back(network_input(clips[i][t]));
     prober.play(frames);
     report(0.5 + 0.5 * static_cast<double>(i + 1) / static_cast<double>(clips.size()),
            "measuring what 4 bits cost");

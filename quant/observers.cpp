@@ -1,10 +1,13 @@
 #include "quant/observers.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <numeric>
 
 #include "ir/error.h"
 #include "ir/sizes.h"
+#include "quant/parallel.h"
 #include "quant/pixels.h"
 
 namespace mattec::quant {
@@ -47,6 +50,20 @@ torch::Tensor with_even_share(const torch::Tensor& squares) {
   const torch::Tensor finite = torch::nan_to_num(squares, 0, 0, 0);  // ranges() names what is not
   return finite + (0.1 * finite.mean().item<double>() + 1e-20);
 }
+
+// Adds a' b, which is symmetric, to the lower triangle of `sum`; above the blocks that the diagonal
+// goes through nothing is computed.
+void add_lower(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor& sum) {
+  constexpr int64_t block = 192;
+  for (int64_t first = 0; first < sum.size(0); first += block) {
+    const int64_t last = std::min(first + block, sum.size(0));
+    sum.slice(0, first)
+        .slice(1, first, last)
+        .addmm_(a.slice(1, first).t(), b.slice(1, first, last));
+  }
+}
+
+torch::Tensor symmetric(const torch::Tensor& lower) { return lower.tril() + lower.tril(-1).t(); }
 
 // Random positions that one is drawn from by its gradient.
 constexpr int64_t candidates = 16;
@@ -168,26 +185,35 @@ void MomentObserver::see_sum(const ir::Op&, const torch::Tensor& sum) {
   if (all > most) pending.sensitivity_rows = random_indices(all, most, generator_);
 }
 
-torch::Tensor MomentObserver::weight_of(const Pending& pending) {
+torch::Tensor MomentObserver::weight_of(const Pending& pending, const torch::Tensor& of_pictures) {
   const torch::Tensor gradient = *pending.gradient;
   if (!gradient.defined()) return torch::ones({pending.n.size(0)});
   return with_even_share(
-      gradient.permute({0, 2, 3, 1}).index({pending.n, pending.y, pending.x}).square().sum(1));
+      gradient.permute({0, 2, 3, 1}).index({pending.n, pending.y, pending.x}).square().sum(1) *
+      of_pictures.index_select(0, pending.n));
 }
 
-torch::Tensor MomentObserver::sensitivity_of(const Pending& pending) {
+torch::Tensor MomentObserver::sensitivity_of(const Pending& pending,
+                                             const torch::Tensor& of_pictures) {
   const torch::Tensor gradient = *pending.gradient;
   if (pending.convolution->conv.depthwise || !gradient.defined()) return {};
   const int64_t all = gradient.size(0) * gradient.size(2) * gradient.size(3);
   const torch::Tensor positions =
       pending.sensitivity_rows.defined() ? pending.sensitivity_rows : torch::arange(all);
   const torch::Tensor rows = pixels_at(gradient, positions);
-  return torch::mm(rows.t(), rows).to(torch::kDouble) *
+  const torch::Tensor weighted =
+      rows *
+      of_pictures.index_select(0, positions.div(gradient.size(2) * gradient.size(3), "floor"))
+          .unsqueeze(1);
+  torch::Tensor products = torch::zeros({rows.size(1), rows.size(1)});
+  add_lower(weighted, rows, products);
+  return products.to(torch::kDouble) *
          (static_cast<double>(all) / static_cast<double>(positions.size(0)));
 }
 
-void MomentObserver::add(const Pending& pending, Sums& sums) {
-  const torch::Tensor weight = weight_of(pending), sensitivity = sensitivity_of(pending);
+void MomentObserver::add(const Pending& pending, const torch::Tensor& of_pictures, Sums& sums) {
+  const torch::Tensor weight = weight_of(pending, of_pictures),
+                      sensitivity = sensitivity_of(pending, of_pictures);
   const auto accumulate = [](torch::Tensor& sum, const torch::Tensor& term) {
     sum = sum.defined() ? sum.add_(term) : term.to(torch::kDouble);
   };
@@ -201,7 +227,7 @@ void MomentObserver::add(const Pending& pending, Sums& sums) {
     // Added to in double only now and then: as wide as it is, it would take as long as the
     // products.
     if (!sums.recent.defined()) sums.recent = torch::zeros({rows.size(1), rows.size(1)});
-    sums.recent.addmm_(weighted.t(), rows);
+    add_lower(weighted, rows, sums.recent);
     if (++sums.steps % 8 == 0) {
       accumulate(sums.second, sums.recent);
       sums.recent.zero_();
@@ -212,16 +238,28 @@ void MomentObserver::add(const Pending& pending, Sums& sums) {
   sums.weight += weight.sum(torch::kDouble).item<double>();
 }
 
+torch::Tensor MomentObserver::picture_weights() const {
+  for (const Pending& pending : pending_) {
+    if (!pending.gradient->defined()) continue;
+    const torch::Tensor energy = pending.gradient->square().sum({1, 2, 3});
+    return (energy + 0.01 * energy.mean() + 1e-20).rsqrt();
+  }
+  return torch::ones({1});  // no matte sees anything: nothing to weigh
+}
+
 void MomentObserver::add() {
   std::vector<Sums*> sums;
   sums.reserve(pending_.size());
   for (const Pending& pending : pending_) sums.push_back(&sums_[pending.convolution->name]);
-  // A convolution each: within one, threads wait for each other most of the time.
-  at::parallel_for(0, static_cast<int64_t>(sums.size()), 1, [&](int64_t begin, int64_t end) {
-    const torch::NoGradGuard no_gradients;  // it is a thread's own
-    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
-      add(pending_[i], *sums[i]);
+  const torch::Tensor of_pictures = picture_weights();
+  std::vector<size_t> order(pending_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return pending_[a].columns.numel() > pending_[b].columns.numel();
   });
+  // A convolution each: within one, threads wait for each other most of the time.
+  for_each_job(order.size(),
+               [&](size_t i) { add(pending_[order[i]], of_pictures, *sums[order[i]]); });
   pending_.clear();
 }
 
@@ -231,15 +269,15 @@ Moments MomentObserver::moments(const ir::Op& convolution) const {
     throw Error("calibration: convolution " + convolution.name + " was never computed");
   const Sums& sums = found->second;
   const torch::Tensor first = sums.first / sums.weight;
-  if (convolution.conv.depthwise) return {sums.second / sums.weight, first, sums.sensitivity};
+  if (convolution.conv.depthwise) return {sums.second / sums.weight, first};
   torch::Tensor second = sums.recent.to(torch::kDouble);
   if (sums.second.defined()) second += sums.second;
-  second /= sums.weight;
+  second = symmetric(second) / sums.weight;
   // From [tap][channel] to the order of the weights, [channel][tap].
   const int64_t taps = int64_t{convolution.conv.kernel} * convolution.conv.kernel;
   const torch::Tensor order = torch::arange(first.size(0)).reshape({taps, -1}).t().flatten();
   return {second.index_select(0, order).index_select(1, order), first.index_select(0, order),
-          sums.sensitivity};
+          sums.sensitivity.defined() ? symmetric(sums.sensitivity) : torch::Tensor()};
 }
 
 }  // namespace mattec::quant

@@ -76,7 +76,7 @@ class MomentObserver {
 
  private:
   struct Sums {
-    torch::Tensor second, first, sensitivity;
+    torch::Tensor second, first, sensitivity;  // of dense convolutions lower halves only
     torch::Tensor recent;  // of `second`, dense convolutions: what the last steps add
     int steps = 0;
     double weight = 0;
@@ -90,9 +90,16 @@ class MomentObserver {
     torch::Tensor sensitivity_rows;  // positions of the output, flat; undefined = all
   };
   Pending columns(const ir::Op& convolution, const torch::Tensor& input);
-  static torch::Tensor weight_of(const Pending& pending);       // [positions]
-  static torch::Tensor sensitivity_of(const Pending& pending);  // [O][O], may be undefined
-  static void add(const Pending& pending, Sums& sums);
+  // What the pictures of the last step count, [N]: 1 over the root of the squared gradient of the
+  // first sums that have one. Some pictures have a hundred times the gradient of others, and
+  // errors are judged clip by clip.
+  torch::Tensor picture_weights() const;
+  static torch::Tensor weight_of(const Pending& pending,
+                                 const torch::Tensor& of_pictures);  // [positions]
+  static torch::Tensor sensitivity_of(
+      const Pending& pending,
+      const torch::Tensor& of_pictures);  // [O][O], or undefined; lower half
+  static void add(const Pending& pending, const torch::Tensor& of_pictures, Sums& sums);
   std::map<std::string, Sums> sums_;
   std::vector<Pending> pending_;
   at::Generator generator_;

@@ -5,23 +5,11 @@
 #include "ir/error.h"
 
 namespace mattec::quant {
-namespace {
-
-void set_planes(const Frame& frame, const torch::Tensor& batch, int64_t index) {
+torch::Tensor network_input(const Frame& frame) {
   const torch::Tensor pixels = torch::from_blob(const_cast<uint8_t*>(frame.rgb.data()),
-                                                {frame.height, frame.width, 3}, torch::kByte);
-  batch[index].copy_(pixels.permute({2, 0, 1}));
-}
-
-}  // namespace
-
-torch::Tensor network_input(const Frame& frame, const std::vector<ColourJitter>& copies) {
-  const auto count = static_cast<int64_t>(copies.size()) + 1;
-  torch::Tensor batch = torch::empty({count, 3, frame.height, frame.width});
-  set_planes(frame, batch, 0);
-  for (int64_t i = 1; i < count; ++i)
-    set_planes(copies[static_cast<size_t>(i - 1)](frame), batch, i);
-  return (batch / 255).contiguous(torch::MemoryFormat::ChannelsLast);
+                                                {1, frame.height, frame.width, 3}, torch::kByte);
+  return (pixels.permute({0, 3, 1, 2}).to(torch::kFloat) / 255)
+      .contiguous(torch::MemoryFormat::ChannelsLast);
 }
 
 Executor channels_last_executor(const ir::Graph& graph) {

@@ -3,17 +3,14 @@
 
 #include <torch/torch.h>
 
-#include <vector>
-
 #include "ir/graph.h"
 #include "quant/executor.h"
 #include "quant/frames.h"
-#include "quant/jitter.h"
 
 namespace mattec::quant {
 
-// One frame and its altered copies: float [1 + copies][3][H][W], 0 .. 1.
-torch::Tensor network_input(const Frame& frame, const std::vector<ColourJitter>& copies);
+// A frame as the network reads it: float [1][3][H][W], 0 .. 1, channels last.
+torch::Tensor network_input(const Frame& frame);
 
 // Convolutions and interpolations run 1.3 to 3 times as fast on channels-last tensors; the layout
 // of the weights decides it for what follows.

@@ -152,7 +152,7 @@ class Trainer {
       std::vector<Tensor> states;
       double error = 0;
       for (size_t t = 0; t < clip.taught.size(); ++t) {
-        const Tensor alpha = student_.step(network_input(clip.frames[t], {}), states)[alpha_];
+        const Tensor alpha = student_.step(network_input(clip.frames[t]), states)[alpha_];
         error += (alpha - clip.taught[t]).abs().mean().item<double>();
       }
       sum += std::log(error / static_cast<double>(clip.taught.size()) + 1e-9);
@@ -219,7 +219,7 @@ class Trainer {
     Validation validation{clip, {}};
     std::vector<Tensor> states;
     for (size_t t = 0; t < clip.size() && t < static_cast<size_t>(options_.validation_frames); ++t)
-      validation.taught.push_back(teacher_.alpha(network_input(clip[t], {}), states));
+      validation.taught.push_back(teacher_.alpha(network_input(clip[t]), states));
     validation_.push_back(std::move(validation));
   }
 
@@ -234,7 +234,7 @@ class Trainer {
     std::vector<Tensor> teacher_states, states;
     Tensor loss = torch::zeros({}), before, taught_before;
     for (size_t t = 0; t < window.frames.size(); ++t) {
-      const Tensor frame = network_input(window.frames[t], {});
+      const Tensor frame = network_input(window.frames[t]);
       const Tensor taught = teacher_.alpha(frame, teacher_states);
       if (static_cast<int>(t) < window.warm_up) {
         const torch::NoGradGuard no_gradients;

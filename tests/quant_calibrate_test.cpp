@@ -33,7 +33,7 @@ std::vector<Clip> calibration_clips() {
 
 CalibrationOptions quick() {
   CalibrationOptions options;
-  options.frames_per_clip = 6;
+  options.window = 6;
   options.positions_per_frame = 300;
   return options;
 }
@@ -148,6 +148,28 @@ TEST(Calibrate, SurvivesBlackFramesAndDeadFilters) {
   EXPECT_LT(mean_difference(integer_bytes(quantized, clip), bytes_of(reference, clip)), 2.0);
 }
 
+// What the first operation gives of clips that are dark, then bright; copies are altered at random,
+// but the same each time.
+TEST(Calibrate, PlaysCopiesOfLaterFrames) {
+  const ir::Graph fused = SmallMattingNetwork(1).graph;
+  const auto range = [&](int copies, size_t dark_frames, size_t bright_frames) {
+    const auto even = [](uint8_t value) {
+      return Frame{width, height, std::vector<uint8_t>(size_t{width} * height * 3, value)};
+    };
+    Clip clip(dark_frames, even(25));
+    clip.insert(clip.end(), bright_frames, even(200));
+    CalibrationOptions options = quick();  // windows of 6
+    options.jitter_copies = copies;
+    const Calibration calibration = observe(fused, {clip}, options);
+    return calibration.ranges[static_cast<size_t>(fused.ops[0].output)].channel_samples;
+  };
+  EXPECT_EQ(range(0, 6, 12), range(0, 18, 0));
+  EXPECT_NE(range(1, 6, 12), range(1, 18, 0));
+  EXPECT_EQ(range(1, 12, 6), range(1, 18, 0));
+  EXPECT_NE(range(2, 12, 6), range(2, 18, 0));
+  EXPECT_NE(range(1, 6, 3), range(1, 9, 0));  // fewer than two windows: the last frames
+}
+
 TEST(Calibrate, TellsItsProgressInOrder) {
   double last = 0;
   int calls = 0;
@@ -161,7 +183,7 @@ TEST(Calibrate, TellsItsProgressInOrder) {
   const ir::Graph fused = SmallMattingNetwork(1).graph;
   const Calibration calibration = observe(fused, calibration_clips(), quick(), progress);
   EXPECT_EQ(last, 1);
-  EXPECT_EQ(calls, 12);  // frames
+  EXPECT_EQ(calls, 6);  // every second frame
   last = calls = 0;
   quantize(fused, calibration, {}, quick(), progress);
   EXPECT_GT(last, 0.9);

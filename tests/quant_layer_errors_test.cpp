@@ -25,7 +25,7 @@ class LayerErrors : public ::testing::Test {
  protected:
   void SetUp() override {
     CalibrationOptions options;
-    options.frames_per_clip = 5;
+    options.window = 5;
     options.positions_per_frame = 300;
     BitPolicy low;
     low.weights = low.activations = 4;
@@ -53,7 +53,7 @@ class LayerErrors : public ::testing::Test {
     for (const Clip& clip : clips) {
       std::vector<Tensor> states;
       for (int t = 0; t < frames_played; ++t)
-        executor.step(network_input(clip[static_cast<size_t>(t)], {}), states);
+        executor.step(network_input(clip[static_cast<size_t>(t)]), states);
     }
     return found;
   }

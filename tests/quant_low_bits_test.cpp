@@ -25,7 +25,7 @@ constexpr int width = 34, height = 26;
 CalibrationOptions quick(Method method = Method::gptq) {
   CalibrationOptions options;
   options.method = method;
-  options.frames_per_clip = 6;
+  options.window = 6;
   options.positions_per_frame = 300;
   return options;
 }

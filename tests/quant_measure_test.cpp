@@ -27,7 +27,7 @@ class Directly {
     for (size_t t = 0; t < clips[0].size(); ++t) {
       std::vector<torch::Tensor> batch;
       batch.reserve(clips.size());
-      for (const Clip& clip : clips) batch.push_back(network_input(clip[t], {}));
+      for (const Clip& clip : clips) batch.push_back(network_input(clip[t]));
       frames_.push_back(torch::cat(batch));
     }
     Executor exact(stored_.graph);

@@ -35,7 +35,7 @@ struct Sums {
 // Adds the positions that the observer drew for one convolution: batch, row, column; 1x1 kernels
 // have twice as many.
 void add_directly(const ir::Op& op, const torch::Tensor& input, const torch::Tensor& sum,
-                  at::Generator& generator, Sums& sums) {
+                  const torch::Tensor& picture_weights, at::Generator& generator, Sums& sums) {
   const ir::Convolution& conv = op.conv;
   const int64_t count = conv.kernel == 1 ? 2 * positions : positions;
   const auto draw = [&](int64_t dimension) {
@@ -50,7 +50,7 @@ void add_directly(const ir::Op& op, const torch::Tensor& input, const torch::Ten
       for (int64_t p = 0; p < sum.size(2); ++p)
         for (int64_t q = 0; q < sum.size(3); ++q) {
           const torch::Tensor g = gradient.select(0, b).select(1, p).select(1, q);
-          sums.sensitivity += torch::outer(g, g);
+          sums.sensitivity += torch::outer(g, g) * picture_weights[b];
         }
   }
   const int64_t taps = int64_t{conv.kernel} * conv.kernel, channels = input.size(1);
@@ -62,7 +62,9 @@ void add_directly(const ir::Op& op, const torch::Tensor& input, const torch::Ten
                     : torch::zeros({channels * taps}, torch::kDouble);
   }
   torch::Tensor squares;
-  if (gradient.defined()) squares = gradient.to(torch::kDouble).square().sum(1).index({n, y, x});
+  if (gradient.defined())
+    squares =
+        gradient.to(torch::kDouble).square().sum(1).index({n, y, x}) * picture_weights.index({n});
   for (int64_t i = 0; i < count; ++i) {
     const int64_t b = n[i].item<int64_t>(), row = y[i].item<int64_t>(),
                   column = x[i].item<int64_t>();
@@ -120,12 +122,15 @@ TEST(MomentObserver, EqualsTheDefinitionForEveryConvolution) {
     (alpha * torch::randn_like(alpha)).sum().backward();
     observer.add();
     const torch::NoGradGuard no_gradients;
+    const torch::Tensor energy =
+        made.front().second.grad().to(torch::kDouble).square().sum({1, 2, 3});
+    const torch::Tensor picture_weights = (energy + 0.01 * energy.mean()).rsqrt();
     for (const auto& [op, sum] : made) {
       std::vector<torch::Tensor> segments;
       segments.reserve(op->inputs.size());
       for (int j = 0; j < op->segment_count(); ++j)
         segments.push_back(stored[static_cast<size_t>(op->inputs[static_cast<size_t>(j)])]);
-      add_directly(*op, torch::cat(segments, 1), sum, generator, direct[op->name]);
+      add_directly(*op, torch::cat(segments, 1), sum, picture_weights, generator, direct[op->name]);
     }
     for (torch::Tensor& state : states) state = state.detach();
   }

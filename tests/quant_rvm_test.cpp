@@ -85,7 +85,7 @@ TEST(QuantizedRvm, KeepsTheMatte) {
   while (fused.outputs.at(alpha).name != "pha") ++alpha;
   CalibrationOptions options;
   options.jitter_copies = 1;
-  options.frames_per_clip = 8;
+  options.window = 8;
   const Calibration calibration = observe(
       fused, {calibration_clip("full_body_woman.mp4", 8), calibration_clip("rock_man_360p.mp4", 8)},
       options);

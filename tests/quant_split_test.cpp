@@ -69,7 +69,7 @@ TEST(SplitChannels, KeepTheFunction) {
     std::vector<torch::Tensor> old_states, states;
     const Clip clip = moving_pattern(34, 26, 4, seed);
     for (const Frame& frame : clip) {
-      const torch::Tensor input = network_input(frame, {});
+      const torch::Tensor input = network_input(frame);
       const auto wanted = before.step(input, old_states), found = after.step(input, states);
       for (size_t i = 0; i < wanted.size(); ++i)
         expect_same(found[i], wanted[i], "seed " + std::to_string(seed));

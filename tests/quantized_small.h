@@ -22,7 +22,7 @@ inline std::vector<quant::Clip> training_clips() {
 inline ir::Graph quantized(const ir::Graph& fused, quant::Method method, int bits) {
   quant::CalibrationOptions options;
   options.method = method;
-  options.frames_per_clip = 6;
+  options.window = 6;
   options.positions_per_frame = 300;
   quant::BitPolicy policy;
   policy.weights = policy.activations = bits;

@@ -27,7 +27,7 @@ QuantizeReport report_of_small_network(const std::string& output) {
   const std::vector<quant::Clip> clips = {mattec::testing::moving_pattern(34, 26, 5, 1),
                                           mattec::testing::moving_pattern(660, 20, 5, 2)};
   quant::CalibrationOptions options;
-  options.frames_per_clip = 5;
+  options.window = 5;
   QuantizeReport report;
   report.record.policy.weights = report.record.policy.activations = 4;
   report.record.policy.weight_bits = {{"stem", 8}};

@@ -64,12 +64,23 @@ quant::Clip load_calibration_clip(const std::string& path, ir::Size size, int fr
   constexpr int first_frame = 20;
   const std::unique_ptr<FrameSource> source = open_source(path, {});
   if (source->size().height > source->size().width) std::swap(size.height, size.width);
-  std::deque<quant::Frame> kept;  // the last `frames` so far
+  std::deque<Image>
+      early;  // wanted in a short clip only: to scale them takes longer than to decode
+  std::deque<quant::Frame> kept;
   Image frame, scaled;
+  const auto at_size = [&](const Image& from) {
+    cover(from, size, scaled);
+    return quant::Frame{size.width, size.height, scaled.pixels};
+  };
   for (int i = 0; i < first_frame + frames && source->next(frame); ++i) {
-    if (kept.size() == static_cast<size_t>(frames)) kept.pop_front();
-    cover(frame, size, scaled);
-    kept.push_back({size.width, size.height, scaled.pixels});
+    if (i < first_frame)
+      early.push_back(frame);
+    else
+      kept.push_back(at_size(frame));
+  }
+  while (kept.size() < static_cast<size_t>(frames) && !early.empty()) {
+    kept.push_front(at_size(early.back()));
+    early.pop_back();
   }
   return {std::make_move_iterator(kept.begin()), std::make_move_iterator(kept.end())};
 }

@@ -235,8 +235,11 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   quant::use_all_processors();
   const ir::Graph fused = frontend::fuse(ir::extract(imported, ir::Variant::direct));
   const bool trains = options.gac || options.ofa, reconstructs = options.reconstruction.has_value();
+  const int calibration_frames =
+      options.calibration.window * (1 + options.calibration.jitter_copies);
   const std::vector<quant::Clip> frames =
-      read_clips(clips, size, reconstructs ? training_frames : options.calibration.frames_per_clip);
+      read_clips(clips, size,
+                 reconstructs ? std::max(calibration_frames, training_frames) : calibration_frames);
   const std::vector<quant::Clip> small =
       trains ? read_clips(clips, training_size(size), training_frames) : std::vector<quant::Clip>{};
   const quant::TrainingOptions training = training_for(options, size);
