@@ -64,20 +64,25 @@ class Filter {
     double scale = 0, error = 0;
   };
 
-  Rounded spread(double scale) const {
+  // Under each of the scales; together, since the matrices of wide filters come from memory.
+  std::vector<Rounded> spread(const std::vector<double>& scales) const {
     const size_t count = weight_.size();
-    std::vector<double> row = weight_;
-    Rounded result;
-    result.integer.resize(count);
+    std::vector<std::vector<double>> rows(scales.size(), weight_);
+    std::vector<Rounded> results(scales.size());
+    for (Rounded& result : results) result.integer.resize(count);
     for (size_t j = 0; j < count; ++j) {
-      const double q = nearest(row[j] / scale);
-      result.integer[j] = q;
       const double* factors = compensation_ + j * count;
-      const double error = (row[j] - q * scale) / factors[j];
-      for (size_t i = j + 1; i < count; ++i) row[i] -= error * factors[i];
+      for (size_t s = 0; s < scales.size(); ++s) {
+        std::vector<double>& row = rows[s];
+        const double q = nearest(row[j] / scales[s]);
+        results[s].integer[j] = q;
+        const double error = (row[j] - q * scales[s]) / factors[j];
+        for (size_t i = j + 1; i < count; ++i) row[i] -= error * factors[i];
+      }
     }
-    measure(result, scale);
-    return result;
+    for (size_t s = 0; s < scales.size(); ++s) results[s].scale = scales[s];
+    measure(results);
+    return results;
   }
 
   // Moves integers to where the error is less: single ones, and pairs of small filters.
@@ -90,7 +95,11 @@ class Filter {
   bool is_small() const { return weight_.size() <= small_filter; }
 
   // Error and slope after the scale or the weight was changed.
-  void refit(Rounded& result) const { measure(result, result.scale); }
+  void refit(Rounded& result) const {
+    std::vector<Rounded> one = {std::move(result)};
+    measure(one);
+    result = std::move(one[0]);
+  }
 
   // The scale of least error for the same integers.
   double fitted_scale(const Rounded& result) const {
@@ -163,20 +172,23 @@ class Filter {
     for (size_t i = 0; i < weight_.size(); ++i) result.slope[i] -= by * result.scale * row[i];
   }
 
+  // Halves to even; exact below 2^51. (std::nearbyint is a call.)
   double nearest(double value) const {
-    return std::clamp(std::nearbyint(value), range_.lowest, range_.highest);
+    constexpr double shift = 0x1.8p52;
+    return std::clamp(value + shift - shift, range_.lowest, range_.highest);
   }
 
-  void measure(Rounded& result, double scale) const {
+  void measure(std::vector<Rounded>& results) const {
     const size_t count = weight_.size();
-    result.scale = scale;
-    result.slope.assign(count, 0);
+    for (Rounded& result : results) result.slope.assign(count, 0);
     for (size_t j = 0; j < count; ++j) {
-      const double difference = weight_[j] - result.integer[j] * scale;
       const double* row = covariance_ + j * count;
-      for (size_t i = 0; i < count; ++i) result.slope[i] += difference * row[i];
+      for (Rounded& result : results) {
+        const double difference = weight_[j] - result.integer[j] * result.scale;
+        for (size_t i = 0; i < count; ++i) result.slope[i] += difference * row[i];
+      }
     }
-    set_error(result);
+    for (Rounded& result : results) set_error(result);
   }
 
   void set_error(Rounded& result) const {
@@ -191,24 +203,24 @@ class Filter {
   Range range_;
 };
 
-// Multiples of a filter's scale worth trying.
+// Multiples of a filter's scale worth trying, the scale itself first.
 std::vector<double> scale_factors(const Filter& filter) {
-  if (!filter.is_small()) return {0.8, 0.87, 0.93, 1, 1.07, 1.15};
-  std::vector<double> factors;
-  factors.reserve(28);
+  if (!filter.is_small()) return {1, 0.8, 0.87, 0.93, 1.07, 1.15};
+  std::vector<double> factors = {1};
+  factors.reserve(29);
   for (int i = 0; i < 28; ++i) factors.push_back(0.6 + 0.025 * i);
   return factors;
 }
 
 Filter::Rounded best_rounding(const Filter& filter, double scale, double least, bool search) {
-  Filter::Rounded best = filter.spread(scale);
-  filter.descend(best);
-  if (!search) return best;
-  for (const double factor : scale_factors(filter)) {
-    Filter::Rounded other = filter.spread(std::max(least, scale * factor));
+  std::vector<double> scales = search ? scale_factors(filter) : std::vector<double>{1};
+  for (double& factor : scales) factor = std::max(least, scale * factor);
+  Filter::Rounded best;
+  for (Filter::Rounded& other : filter.spread(scales)) {
     filter.descend(other);
-    if (other.error < best.error) best = std::move(other);
+    if (best.integer.empty() || other.error < best.error) best = std::move(other);
   }
+  if (!search) return best;
   for (int round = 0; round < 2; ++round) {
     Filter::Rounded other = best;
     other.scale = std::max(least, filter.fitted_scale(best));
@@ -278,7 +290,7 @@ class JointRounding {
       if (other.error < best.error) best = std::move(other);
     };
     filter.refit(best);
-    keep_better(filter.spread(best.scale));
+    keep_better(filter.spread({best.scale})[0]);
     if (!options_.search_scale) return;
     Filter::Rounded other = best;
     other.scale = std::max(least, filter.fitted_scale(best));

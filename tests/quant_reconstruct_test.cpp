@@ -147,7 +147,7 @@ TEST(BlockNetwork, LeavesADroppedShareUnrounded) {
 }
 
 TEST(Reconstruct, LowersTheErrorOfABadStart) {
-  const ir::Graph fused = SmallMattingNetwork(3).graph;
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
   const ir::Graph start = quantized(fused, Method::minmax, 4);
   const Clip clip = training_clips()[1];  // not trained on; blocks are judged on it
   Executor executor(fused);

@@ -111,7 +111,7 @@ TEST(TrainableNetwork, ComputesWhatItFoldsTo) {
 }
 
 TEST(Train, LowersTheErrorOfABadStart) {
-  const ir::Graph fused = SmallMattingNetwork(3).graph;
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
   const ir::Graph start = quantized(fused, Method::minmax, 4);
   for (const bool flow : {false, true}) {
     TrainingOptions options = quick();
@@ -134,7 +134,7 @@ TEST(Train, LowersTheErrorOfABadStart) {
 }
 
 TEST(Train, WithoutGacChangesScalesOnly) {
-  const ir::Graph fused = SmallMattingNetwork(3).graph;
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
   const ir::Graph start = quantized(fused, Method::minmax, 4);
   TrainingOptions options = quick();
   options.affine = false;
