@@ -53,15 +53,16 @@ struct Moments {
   torch::Tensor second;  // double: mean of x x', [K][K], or [channels][k*k][k*k]
   torch::Tensor first;   // double: mean of x, [K], or [channels][k*k]
   // double: sum of g g', [O][O], of the gradients that the positions' weights come from, over all
-  // positions (estimated from eight times as many); undefined for depthwise convolutions and
-  // outputs that no matte sees
+  // positions (estimated from eight times as many), pictures weighed as for `second`; undefined
+  // for depthwise convolutions and outputs that no matte sees
   torch::Tensor sensitivity = {};
 };
 // E[x x'] - E[x] E[x]', of the shape of `second`.
 torch::Tensor covariance_of(const Moments& moments);
 
 // Sums them up over random output positions, each weighted by how much the matte depends on it:
-// by the squared gradient of a random projection of alpha with respect to the convolution's sums.
+// by the squared gradient of a random projection of alpha with respect to the convolution's sums,
+// over the root of what its picture's gradient squares to (at the first convolution).
 // An error of a weight does no harm where the matte does not see it; at W4A8 the weights take a
 // fifth off the error of alpha (docs/quantization.md).
 class MomentObserver {

@@ -64,8 +64,7 @@ quant::Clip load_calibration_clip(const std::string& path, ir::Size size, int fr
   constexpr int first_frame = 20;
   const std::unique_ptr<FrameSource> source = open_source(path, {});
   if (source->size().height > source->size().width) std::swap(size.height, size.width);
-  std::deque<Image>
-      early;  // wanted in a short clip only: to scale them takes longer than to decode
+  std::deque<Image> early;  // not scaled unless the clip is short: that takes longer than decoding
   std::deque<quant::Frame> kept;
   Image frame, scaled;
   const auto at_size = [&](const Image& from) {

@@ -80,8 +80,10 @@ quant::BitPolicy policy_for(const ir::Graph& fused, const std::vector<quant::Cli
       size);
 }
 
-// What two slow cores (Zen 3) need at 512x288 for the closed form, in minutes.
+// What two slow cores (Zen 3) need at 512x288 for the closed form and the report, in minutes.
 constexpr double minutes_before = 6;
+// Of the budget, for training to end in: the report comes after it.
+constexpr double share_before_report = 0.93;
 
 // Minutes at 512x288 that each part has in which something is trained.
 double minutes_of_each(const QuantizeOptions& options, ir::Size size) {
@@ -93,7 +95,7 @@ double minutes_of_each(const QuantizeOptions& options, ir::Size size) {
 // As many steps as two cores make in what is left of the budget, so that the same command gives the
 // same result where the machine is fast enough. A slower one stops when the time is over.
 quant::TrainingOptions training_for(const QuantizeOptions& options, ir::Size size) {
-  constexpr double steps_per_minute = 50;
+  constexpr double steps_per_minute = 30;
   quant::TrainingOptions training;
   training.affine = options.gac;
   training.flow = options.ofa;
@@ -252,7 +254,7 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   Checkpoint checkpoint =
       closed_form(fused, frames, size, options, trains || reconstructs ? all.sub(0, 0.4) : all);
   const ir::Graph split = quant::split_graph(fused, checkpoint.policy);
-  const std::chrono::duration<double> budget(60 * options.budget_minutes);
+  const std::chrono::duration<double> budget(60 * share_before_report * options.budget_minutes);
   After after(split, options, start + std::chrono::duration_cast<Clock::duration>(budget));
   const double reconstructing = !reconstructs ? 0.4 : trains ? 0.7 : 1;
   ir::Graph quantized = checkpoint.start;
