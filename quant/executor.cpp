@@ -144,6 +144,16 @@ Tensor apply(const Op& op, const std::vector<Tensor>& in, int channels, double r
   throw Error("operation '" + op.name + "' has no float execution");
 }
 
+// That of the weights, for states: all that comes of a state has its layout, and would be copied
+// into the other before every convolution (a tenth of calibration's time).
+torch::MemoryFormat layout_of(const Parameters& parameters) {
+  for (const auto& [name, entry] : parameters.of)
+    if (!entry.weight.is_contiguous() &&
+        entry.weight.is_contiguous(torch::MemoryFormat::ChannelsLast))
+      return torch::MemoryFormat::ChannelsLast;
+  return torch::MemoryFormat::Contiguous;
+}
+
 // Index of the last operation that reads each tensor; outputs and states are never released.
 std::vector<size_t> last_readers(const ir::Graph& graph) {
   std::vector<size_t> last(graph.tensors.size(), graph.ops.size());
@@ -221,10 +231,8 @@ std::vector<Tensor> Executor::step(const Tensor& frame, std::vector<Tensor>& sta
     const ir::TensorId id = graph_.states[i].input;
     const ir::Size size = sizes[static_cast<size_t>(id)];
     if (!states[i].defined())
-      // In the frame's layout: all that comes of a state would have the state's, and be copied into
-      // the other before every convolution (a tenth of calibration's time).
       states[i] = torch::empty({frame.size(0), graph_.tensor(id).channels, size.height, size.width},
-                               frame.options().memory_format(frame.suggest_memory_format()))
+                               frame.options().memory_format(layout_of(parameters)))
                       .zero_();
     store(id, states[i]);
   }
