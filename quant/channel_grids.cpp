@@ -7,24 +7,19 @@
 #include <limits>
 
 #include "quant/grids.h"
+#include "quant/nearest.h"
 
 namespace mattec::quant {
 namespace {
 
 using ir::Grid;
 
-// The nearest integer, halves to even; exact below 2^22, beyond which the clamp cuts anyway. Nearly
-// all of a search is spent here, and std::nearbyint is a call.
-float nearest(float value) {
-  constexpr float shift = 0x1.8p23F;
-  return value + shift - shift;
-}
-
+// Nearly all of a search is spent here. Where nearest_even is not exact, the clamp cuts anyway.
 double squared_error(const std::vector<float>& samples, float scale, float zero, float highest) {
   constexpr size_t lanes = 8, block = 1024;  // short float sums stay accurate
   const float inverse = 1 / scale;
   const auto squared = [&](float value) {
-    const float q = std::clamp(nearest(value * inverse) + zero, 0.0F, highest);
+    const float q = std::clamp(nearest_even(value * inverse) + zero, 0.0F, highest);
     const float difference = (q - zero) * scale - value;
     return difference * difference;
   };

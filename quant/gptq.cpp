@@ -6,6 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include "quant/nearest.h"
+
 namespace mattec::quant {
 namespace {
 
@@ -172,10 +174,8 @@ class Filter {
     for (size_t i = 0; i < weight_.size(); ++i) result.slope[i] -= by * result.scale * row[i];
   }
 
-  // Halves to even; exact below 2^51. (std::nearbyint is a call.)
   double nearest(double value) const {
-    constexpr double shift = 0x1.8p52;
-    return std::clamp(value + shift - shift, range_.lowest, range_.highest);
+    return std::clamp(nearest_even(value), range_.lowest, range_.highest);
   }
 
   void measure(std::vector<Rounded>& results) const {

@@ -6,6 +6,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "quant/nearest.h"
+
 namespace mattec::quant {
 namespace {
 
@@ -15,13 +17,8 @@ using torch::autograd::AutogradContext;
 // Ties and exact grid values must not fall to the step below by float error.
 constexpr float tie = 1e-4F;
 
-// Half to even; |x| < 2^22. Adding 1.5 * 2^23 leaves no bits for a fraction. std::nearbyint and
-// std::floor are calls here, and calls in a loop over pixels took a quarter of a training step.
-float nearest_even(float x) {
-  constexpr float magic = 12582912.0F;
-  return (x + magic) - magic;
-}
-
+// |x| < 2^22. std::floor is a call, and calls in a loop over pixels took a quarter of a training
+// step.
 float floor_of(float x) {
   const float rounded = nearest_even(x);
   return rounded > x ? rounded - 1 : rounded;

@@ -12,6 +12,7 @@
 #include "quant/calibrate.h"
 #include "quant/executor.h"
 #include "quant/jitter.h"
+#include "quant/play.h"
 #include "quant/simulate.h"
 #include "small_matting_network.h"
 
@@ -146,6 +147,28 @@ TEST(Calibrate, SurvivesBlackFramesAndDeadFilters) {
   const ir::Graph quantized = calibrated(fused, {clip}, quick());
   Executor reference(fused);
   EXPECT_LT(mean_difference(integer_bytes(quantized, clip), bytes_of(reference, clip)), 2.0);
+}
+
+// Else every convolution that reads what comes of a state copies it into the other layout first.
+TEST(Executor, MakesStatesInTheLayoutOfTheWeights) {
+  const torch::NoGradGuard no_gradients;
+  const ir::Graph fused = SmallMattingNetwork(1).graph;
+  const torch::Tensor frame = network_input(moving_pattern(width, height, 1, 1)[0]);
+  for (const bool channels_last : {true, false}) {
+    Executor executor = channels_last ? channels_last_executor(fused) : Executor(fused);
+    std::vector<torch::Tensor> read;
+    executor.hooks.on_store = [&](ir::TensorId id, const torch::Tensor& value) {
+      for (const ir::State& state : fused.states)
+        if (state.input == id) read.push_back(value);
+      return value;
+    };
+    std::vector<torch::Tensor> states;
+    executor.step(frame, states);
+    ASSERT_FALSE(read.empty());
+    for (const torch::Tensor& state : read)
+      EXPECT_TRUE(state.is_contiguous(channels_last ? torch::MemoryFormat::ChannelsLast
+                                                    : torch::MemoryFormat::Contiguous));
+  }
 }
 
 // What the first operation gives of clips that are dark, then bright; copies are altered at random,
