@@ -31,10 +31,11 @@ struct CalibrationOptions {
   int window = 16;
   int frame_step = 2;
   int jitter_copies = 2;
-  int positions_per_frame = 800;  // second moments: random positions, over clip and copies
+  int positions_per_frame = 400;  // second moments: positions drawn, over clip and copies
   int samples_per_frame = 3000;   // ranges: random values, over clip and copies
   int pixels_per_frame = 48;      // ranges of channels: random pixels, over clip and copies
   double damping = 0.01;          // GPTQ
+  bool joint_rounding = true;     // GPTQ: filters make up for each other
   ChannelScales channel_scales;   // of 4-bit grids
 };
 

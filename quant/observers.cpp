@@ -17,6 +17,11 @@ torch::Tensor random_indices(int64_t bound, int64_t count, const at::Generator& 
   return torch::randint(bound, {count}, generator, torch::kLong);
 }
 
+// Indices below `bound`: all of them if they are few, else so many random ones.
+torch::Tensor some_indices(int64_t bound, int64_t most, const at::Generator& generator) {
+  return bound <= most ? torch::arange(bound) : random_indices(bound, most, generator);
+}
+
 std::vector<float> values_of(const torch::Tensor& tensor) {
   const torch::Tensor flat = tensor.to(torch::kFloat).contiguous();
   return {flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel()};
@@ -65,8 +70,8 @@ void add_lower(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor& su
 
 torch::Tensor symmetric(const torch::Tensor& lower) { return lower.tril() + lower.tril(-1).t(); }
 
-// Random positions that one is drawn from by its gradient.
-constexpr int64_t candidates = 16;
+// Random positions that one is drawn from by its gradient: for few and for many draws.
+constexpr int64_t candidates = 16, candidates_of_many = 4;
 
 }  // namespace
 
@@ -150,79 +155,85 @@ torch::Tensor covariance_of(const Moments& moments) {
 }
 
 MomentObserver::MomentObserver(uint64_t seed, int positions_per_step)
-    : generator_(at::detail::createCPUGenerator(seed)), positions_per_step_(positions_per_step) {}
-
-MomentObserver::Pending MomentObserver::columns(const ir::Op& convolution,
-                                                const torch::Tensor& input) {
-  const ir::Convolution& conv = convolution.conv;
-  Pending pending;
-  pending.convolution = &convolution;
-  const int64_t count = (conv.kernel == 1 ? 2 : 1) * int64_t{positions_per_step_};
-  const int64_t rows = ir::convolution_extent(conv, static_cast<int>(input.size(2))),
-                row_length = ir::convolution_extent(conv, static_cast<int>(input.size(3)));
-  pending.n = random_indices(input.size(0), count, generator_);
-  pending.y = random_indices(rows, count, generator_);
-  pending.x = random_indices(row_length, count, generator_);
-  torch::Tensor border = torch::zeros({input.size(1)});
-  if (!conv.pad_value.empty()) border = torch::tensor(conv.pad_value);
-  const Window window{pending.n, pending.y * conv.stride - conv.padding,
-                      pending.x * conv.stride - conv.padding, conv.kernel, conv.dilation};
-  pending.columns = columns_at(Pixels(input), window, border);
-  return pending;
-}
+    : seed_(seed), positions_per_step_(positions_per_step) {}
 
 void MomentObserver::see(const ir::Op& convolution, const torch::Tensor& input) {
-  const torch::NoGradGuard no_gradients;
-  pending_.push_back(columns(convolution, input));
+  Pending pending;
+  pending.convolution = &convolution;
+  pending.input = input.detach();
+  pending.rows = ir::convolution_extent(convolution.conv, static_cast<int>(input.size(2)));
+  pending.row_length = ir::convolution_extent(convolution.conv, static_cast<int>(input.size(3)));
+  pending.seed = seed_ * 1000003 + seen_++;
+  pending_.push_back(std::move(pending));
 }
 
 void MomentObserver::see_sum(const ir::Op&, const torch::Tensor& sum) {
-  Pending& pending = pending_.back();
-  pending.gradient = gradient_of(sum);
-  // All positions of the large layers took a quarter of the time of calibration.
-  const int64_t all = sum.size(0) * sum.size(2) * sum.size(3),
-                most = 8 * int64_t{positions_per_step_};
-  if (all > most) pending.sensitivity_rows = random_indices(all, most, generator_);
+  pending_.back().gradient = gradient_of(sum);
 }
 
-torch::Tensor MomentObserver::weight_of(const Pending& pending, const torch::Tensor& of_pictures) {
-  const torch::Tensor gradient = *pending.gradient;
-  if (!gradient.defined()) return torch::ones({pending.n.size(0)});
-  return with_even_share(
-      gradient.permute({0, 2, 3, 1}).index({pending.n, pending.y, pending.x}).square().sum(1) *
-      of_pictures.index_select(0, pending.n));
+MomentObserver::Positions MomentObserver::draw(const Pending& pending,
+                                               const torch::Tensor& of_pictures,
+                                               const at::Generator& generator) const {
+  const int64_t area = pending.rows * pending.row_length, all = pending.input.size(0) * area,
+                count =
+                    (pending.convolution->conv.kernel == 1 ? 2 : 1) * int64_t{positions_per_step_};
+  const torch::Tensor& gradient = *pending.gradient;
+  if (!gradient.defined()) return {random_indices(all, count, generator), torch::ones({count})};
+  const torch::Tensor among = some_indices(all, candidates_of_many * count, generator);
+  const torch::Tensor importance =
+      with_even_share(pixels_at(gradient, among).square().sum(1) *
+                      of_pictures.index_select(0, among.div(area, "floor")));
+  const torch::Tensor drawn =
+      torch::multinomial(importance, count, /*replacement=*/true, generator);
+  return {among.index_select(0, drawn), torch::full({count}, importance.mean().item<double>())};
+}
+
+// [positions][k*k][C]
+torch::Tensor MomentObserver::columns_of(const Pending& pending, const torch::Tensor& positions) {
+  const ir::Convolution& conv = pending.convolution->conv;
+  const int64_t area = pending.rows * pending.row_length;
+  const torch::Tensor in_picture = positions.remainder(area);
+  const Window window{positions.div(area, "floor"),
+                      in_picture.div(pending.row_length, "floor") * conv.stride - conv.padding,
+                      in_picture.remainder(pending.row_length) * conv.stride - conv.padding,
+                      conv.kernel, conv.dilation};
+  torch::Tensor border = torch::zeros({pending.input.size(1)});
+  if (!conv.pad_value.empty()) border = torch::tensor(conv.pad_value);
+  return columns_at(Pixels(pending.input), window, border);
 }
 
 torch::Tensor MomentObserver::sensitivity_of(const Pending& pending,
-                                             const torch::Tensor& of_pictures) {
-  const torch::Tensor gradient = *pending.gradient;
+                                             const torch::Tensor& of_pictures,
+                                             const at::Generator& generator) const {
+  const torch::Tensor& gradient = *pending.gradient;
   if (pending.convolution->conv.depthwise || !gradient.defined()) return {};
-  const int64_t all = gradient.size(0) * gradient.size(2) * gradient.size(3);
-  const torch::Tensor positions =
-      pending.sensitivity_rows.defined() ? pending.sensitivity_rows : torch::arange(all);
+  const int64_t area = pending.rows * pending.row_length, all = gradient.size(0) * area;
+  // All positions of the large layers took a quarter of the time of calibration.
+  const torch::Tensor positions = some_indices(all, 8 * int64_t{positions_per_step_}, generator);
   const torch::Tensor rows = pixels_at(gradient, positions);
   const torch::Tensor weighted =
-      rows *
-      of_pictures.index_select(0, positions.div(gradient.size(2) * gradient.size(3), "floor"))
-          .unsqueeze(1);
+      rows * of_pictures.index_select(0, positions.div(area, "floor")).unsqueeze(1);
   torch::Tensor products = torch::zeros({rows.size(1), rows.size(1)});
   add_lower(weighted, rows, products);
   return products.to(torch::kDouble) *
          (static_cast<double>(all) / static_cast<double>(positions.size(0)));
 }
 
-void MomentObserver::add(const Pending& pending, const torch::Tensor& of_pictures, Sums& sums) {
-  const torch::Tensor weight = weight_of(pending, of_pictures),
-                      sensitivity = sensitivity_of(pending, of_pictures);
+void MomentObserver::add(const Pending& pending, const torch::Tensor& of_pictures,
+                         Sums& sums) const {
+  const at::Generator generator = at::detail::createCPUGenerator(pending.seed);
+  const auto [positions, weight] = draw(pending, of_pictures, generator);
+  const torch::Tensor columns = columns_of(pending, positions),
+                      sensitivity = sensitivity_of(pending, of_pictures, generator);
   const auto accumulate = [](torch::Tensor& sum, const torch::Tensor& term) {
     sum = sum.defined() ? sum.add_(term) : term.to(torch::kDouble);
   };
   if (pending.convolution->conv.depthwise) {
-    accumulate(sums.second, channel_moments(pending.columns, weight));
+    accumulate(sums.second, channel_moments(columns, weight));
     // [taps][C] -> [C][taps]
-    accumulate(sums.first, torch::tensordot(weight, pending.columns, {0}, {0}).t());
+    accumulate(sums.first, torch::tensordot(weight, columns, {0}, {0}).t());
   } else {
-    const torch::Tensor rows = pending.columns.reshape({pending.columns.size(0), -1});
+    const torch::Tensor rows = columns.reshape({columns.size(0), -1});
     const torch::Tensor weighted = rows * weight.unsqueeze(1);
     // Added to in double only now and then: as wide as it is, it would take as long as the
     // products.
@@ -252,11 +263,14 @@ void MomentObserver::add() {
   sums.reserve(pending_.size());
   for (const Pending& pending : pending_) sums.push_back(&sums_[pending.convolution->name]);
   const torch::Tensor of_pictures = picture_weights();
+  const auto work = [](const Pending& pending) {
+    const ir::Convolution& conv = pending.convolution->conv;
+    return pending.input.size(1) * conv.kernel * conv.kernel;
+  };
   std::vector<size_t> order(pending_.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return pending_[a].columns.numel() > pending_[b].columns.numel();
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return work(pending_[a]) > work(pending_[b]); });
   // A convolution each: within one, threads wait for each other most of the time.
   for_each_job(order.size(),
                [&](size_t i) { add(pending_[order[i]], of_pictures, *sums[order[i]]); });

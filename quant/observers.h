@@ -53,18 +53,19 @@ struct Moments {
   torch::Tensor second;  // double: mean of x x', [K][K], or [channels][k*k][k*k]
   torch::Tensor first;   // double: mean of x, [K], or [channels][k*k]
   // double: sum of g g', [O][O], of the gradients that the positions' weights come from, over all
-  // positions (estimated from eight times as many), pictures weighed as for `second`; undefined
-  // for depthwise convolutions and outputs that no matte sees
+  // positions (estimated from eight times as many), pictures weighed as for `second`; undefined for
+  // depthwise convolutions and outputs that no matte sees
   torch::Tensor sensitivity = {};
 };
 // E[x x'] - E[x] E[x]', of the shape of `second`.
 torch::Tensor covariance_of(const Moments& moments);
 
-// Sums them up over random output positions, each weighted by how much the matte depends on it:
-// by the squared gradient of a random projection of alpha with respect to the convolution's sums,
-// over the root of what its picture's gradient squares to (at the first convolution).
-// An error of a weight does no harm where the matte does not see it; at W4A8 the weights take a
-// fifth off the error of alpha (docs/quantization.md).
+// Sums them up over output positions, drawn by how much the matte depends on them: by the squared
+// gradient of a random projection of alpha with respect to the convolution's sums, over the root of
+// what its picture's gradient squares to (at the first convolution); a tenth is drawn evenly.
+// An error of a weight does no harm where the matte does not see it; at W4A8 this takes a fifth off
+// the error of alpha (docs/quantization.md). Even draws that are weighed instead tell as much from
+// twice as many positions.
 class MomentObserver {
  public:
   MomentObserver(uint64_t seed, int positions_per_step);
@@ -84,26 +85,30 @@ class MomentObserver {
   };
   struct Pending {
     const ir::Op* convolution = nullptr;
-    torch::Tensor columns;  // [positions][k*k][C]
-    torch::Tensor n, y, x;  // of the output
+    torch::Tensor input;
+    int64_t rows = 0, row_length = 0;  // of the output
     // Of the sum, filled by the backward pass.
     std::shared_ptr<torch::Tensor> gradient = std::make_shared<torch::Tensor>();
-    torch::Tensor sensitivity_rows;  // positions of the output, flat; undefined = all
+    uint64_t seed = 0;  // of its random positions
   };
-  Pending columns(const ir::Op& convolution, const torch::Tensor& input);
+  // Positions of the output, flat, [n], and what each of them counts, [n].
+  struct Positions {
+    torch::Tensor at, weight;
+  };
+  Positions draw(const Pending& pending, const torch::Tensor& of_pictures,
+                 const at::Generator& generator) const;
   // What the pictures of the last step count, [N]: 1 over the root of the squared gradient of the
   // first sums that have one. Some pictures have a hundred times the gradient of others, and
   // errors are judged clip by clip.
   torch::Tensor picture_weights() const;
-  static torch::Tensor weight_of(const Pending& pending,
-                                 const torch::Tensor& of_pictures);  // [positions]
-  static torch::Tensor sensitivity_of(
-      const Pending& pending,
-      const torch::Tensor& of_pictures);  // [O][O], or undefined; lower half
-  static void add(const Pending& pending, const torch::Tensor& of_pictures, Sums& sums);
+  static torch::Tensor columns_of(const Pending& pending, const torch::Tensor& positions);
+  // [O][O], or undefined; lower half
+  torch::Tensor sensitivity_of(const Pending& pending, const torch::Tensor& of_pictures,
+                               const at::Generator& generator) const;
+  void add(const Pending& pending, const torch::Tensor& of_pictures, Sums& sums) const;
   std::map<std::string, Sums> sums_;
   std::vector<Pending> pending_;
-  at::Generator generator_;
+  uint64_t seed_, seen_ = 0;
   int positions_per_step_;
 };
 

@@ -32,16 +32,32 @@ struct Sums {
   double weight = 0;
 };
 
-// Adds the positions that the observer drew for one convolution: batch, row, column; 1x1 kernels
-// have twice as many.
-void add_directly(const ir::Op& op, const torch::Tensor& input, const torch::Tensor& sum,
-                  const torch::Tensor& picture_weights, at::Generator& generator, Sums& sums) {
-  const ir::Convolution& conv = op.conv;
-  const int64_t count = conv.kernel == 1 ? 2 * positions : positions;
-  const auto draw = [&](int64_t dimension) {
-    return torch::randint(sum.size(dimension), {count}, generator, torch::kLong);
+// The positions of the output that the observer draws, flat, and what each counts: by their squared
+// gradient among four times as many random ones (or all); 1x1 kernels have twice as many.
+std::pair<torch::Tensor, double> drawn(const ir::Op& op, const torch::Tensor& sum,
+                                       const torch::Tensor& picture_weights, uint64_t number) {
+  const at::Generator generator = at::detail::createCPUGenerator(seed * 1000003 + number);
+  const int64_t count = op.conv.kernel == 1 ? 2 * positions : positions,
+                area = sum.size(2) * sum.size(3), all = sum.size(0) * area;
+  const auto random = [&](int64_t so_many) {
+    return torch::randint(all, {so_many}, generator, torch::kLong);
   };
-  const torch::Tensor n = draw(0), y = draw(2), x = draw(3);
+  if (!sum.grad().defined()) return {random(count), 1};
+  const torch::Tensor among = all <= 4 * count ? torch::arange(all) : random(4 * count);
+  const torch::Tensor squares =
+      sum.grad().permute({0, 2, 3, 1}).reshape({all, -1}).index_select(0, among).square().sum(1) *
+      picture_weights.index_select(0, among.div(area, "floor"));
+  const torch::Tensor importance = squares + 0.1 * squares.mean();
+  return {among.index_select(0, torch::multinomial(importance, count, true, generator)),
+          importance.mean().item<double>()};
+}
+
+// Adds the positions that the observer drew for one convolution.
+void add_directly(const ir::Op& op, const torch::Tensor& input, const torch::Tensor& sum,
+                  const torch::Tensor& picture_weights, uint64_t number, Sums& sums) {
+  const ir::Convolution& conv = op.conv;
+  const auto [at, weight] = drawn(op, sum, picture_weights, number);
+  const int64_t area = sum.size(2) * sum.size(3);
   const torch::Tensor gradient = sum.grad();
   if (gradient.defined() && !conv.depthwise) {
     if (!sums.sensitivity.defined())
@@ -61,22 +77,15 @@ void add_directly(const ir::Op& op, const torch::Tensor& input, const torch::Ten
     sums.first = dw ? torch::zeros({channels, taps}, torch::kDouble)
                     : torch::zeros({channels * taps}, torch::kDouble);
   }
-  torch::Tensor squares;
-  if (gradient.defined())
-    squares =
-        gradient.to(torch::kDouble).square().sum(1).index({n, y, x}) * picture_weights.index({n});
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t b = n[i].item<int64_t>(), row = y[i].item<int64_t>(),
-                  column = x[i].item<int64_t>();
+  for (int64_t i = 0; i < at.size(0); ++i) {
+    const auto p = at[i].item<int64_t>();
+    const int64_t b = p / area, row = p % area / sum.size(3), column = p % area % sum.size(3);
     torch::Tensor values = torch::zeros({channels, taps}, torch::kDouble);
     for (int64_t c = 0; c < channels; ++c)
       for (int64_t t = 0; t < taps; ++t)
         values[c][t] = value_at(
             input, conv, b, c, row * conv.stride - conv.padding + t / conv.kernel * conv.dilation,
             column * conv.stride - conv.padding + t % conv.kernel * conv.dilation);
-    double weight = 1;
-    if (gradient.defined())
-      weight = squares[i].item<double>() + 0.1 * squares.mean().item<double>();
     if (!conv.depthwise) values = values.flatten();
     sums.second += weight * (conv.depthwise ? values.unsqueeze(2) * values.unsqueeze(1)
                                             : torch::outer(values, values));
@@ -97,7 +106,7 @@ TEST(MomentObserver, EqualsTheDefinitionForEveryConvolution) {
     if (op.name == "candidate") op.conv.padding = op.conv.dilation = 2;
   Executor executor(graph);
   MomentObserver observer(seed, positions);
-  at::Generator generator = at::detail::createCPUGenerator(seed);
+  uint64_t number = 0;
   std::map<std::string, Sums> direct;
   std::vector<torch::Tensor> stored(graph.tensors.size());
   std::vector<std::pair<const ir::Op*, torch::Tensor>> made;
@@ -122,15 +131,14 @@ TEST(MomentObserver, EqualsTheDefinitionForEveryConvolution) {
     (alpha * torch::randn_like(alpha)).sum().backward();
     observer.add();
     const torch::NoGradGuard no_gradients;
-    const torch::Tensor energy =
-        made.front().second.grad().to(torch::kDouble).square().sum({1, 2, 3});
+    const torch::Tensor energy = made.front().second.grad().square().sum({1, 2, 3});
     const torch::Tensor picture_weights = (energy + 0.01 * energy.mean()).rsqrt();
     for (const auto& [op, sum] : made) {
       std::vector<torch::Tensor> segments;
       segments.reserve(op->inputs.size());
       for (int j = 0; j < op->segment_count(); ++j)
         segments.push_back(stored[static_cast<size_t>(op->inputs[static_cast<size_t>(j)])]);
-      add_directly(*op, torch::cat(segments, 1), sum, picture_weights, generator, direct[op->name]);
+      add_directly(*op, torch::cat(segments, 1), sum, picture_weights, number++, direct[op->name]);
     }
     for (torch::Tensor& state : states) state = state.detach();
   }

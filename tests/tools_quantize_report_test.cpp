@@ -34,13 +34,14 @@ QuantizeReport report_of_small_network(const std::string& output) {
   report.quantized =
       quant::quantize(fused, quant::observe(fused, clips, options), report.record.policy, options);
   report.record.comparison = quant::compare_layers(fused, report.quantized, clips, 2);
+  report.record.compared = {2, 0};
   report.model = "folder/net<1>.safetensors";
   report.output = output;
   report.bits = "w4a4";
   report.settings = {{"method", "gptq"}, {"seed", "3"}};
   report.seconds = 12.34;
   report.size = {26, 34};
-  report.clips = {std::string("clips/") + odd_name, "clips/walk/src"};
+  report.clips = {"clips/walk/src", "clips/run.mp4", std::string("clips/") + odd_name};
   return report;
 }
 
@@ -188,7 +189,7 @@ TEST(QuantizeReport, PageIsWholeWhateverTheNames) {
 
 TEST(QuantizeReport, NamesThatAreNoUtf8DoNoHarm) {
   QuantizeReport report = small_report();
-  report.clips[0] = "clips/\xFF.mp4";
+  report.clips[2] = "clips/\xFF.mp4";
   EXPECT_EQ(Json::parse(report_json(report))["clips"][0]["name"], "\xEF\xBF\xBD.mp4");
   expect_whole_page(report_html(report));
 }

@@ -39,6 +39,7 @@ struct TrainingCurves {
 struct QuantizeRecord {
   quant::BitPolicy policy;  // the measured one where it is measured
   quant::LayerComparison comparison;
+  std::vector<size_t> compared;  // which of the clips it was made on
   quant::ReconstructionRecord reconstruction;
   TrainingCurves training;
 };

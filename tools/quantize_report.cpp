@@ -139,8 +139,8 @@ std::string report_json(const QuantizeReport& report) {
   json["policy"] = Json::parse(quant::policy_json(report.record.policy));
   const quant::LayerComparison& comparison = report.record.comparison;
   json["clips"] = Json::array();
-  for (size_t i = 0; i < report.clips.size(); ++i)
-    json["clips"].push_back({{"name", clip_name(report.clips[i])},
+  for (size_t i = 0; i < comparison.clips.size(); ++i)
+    json["clips"].push_back({{"name", clip_name(report.clips.at(report.record.compared.at(i)))},
                              {"alpha_difference", comparison.clips.at(i).alpha_difference}});
   if (!report.truth.empty()) json["truth"] = truth_json(report.truth);
   if (!report.record.reconstruction.blocks.empty())

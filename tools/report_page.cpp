@@ -106,10 +106,9 @@ std::string picture(const Image& image, const std::string& what) {
 }
 
 std::string mattes(const Json& clips, const std::vector<quant::ClipMattes>& played) {
-  constexpr size_t most = 4;
   std::string rows = row({heading("clip"), heading("frame"), heading("float"), heading("quantized"),
                           heading("difference x 8")});
-  for (size_t i = 0; i < std::min(most, played.size()); ++i) {
+  for (size_t i = 0; i < played.size(); ++i) {
     const quant::ClipMattes& clip = played[i];
     const ir::Size size = {clip.frame.height, clip.frame.width};
     Image frame(size, 3), exact(size, 1), quantized(size, 1), difference(size, 1);
