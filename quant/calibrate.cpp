@@ -136,7 +136,6 @@ WeightOptions weight_options(const CalibrationOptions& options, int bits) {
   weights.least_squares_scale = options.method != Method::minmax;
   weights.bias_correction = options.method != Method::minmax;
   weights.damping = options.damping;
-  weights.joint_rounding = options.joint_rounding;
   return weights;
 }
 

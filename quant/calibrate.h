@@ -35,7 +35,6 @@ struct CalibrationOptions {
   int samples_per_frame = 3000;   // ranges: random values, over clip and copies
   int pixels_per_frame = 48;      // ranges of channels: random pixels, over clip and copies
   double damping = 0.01;          // GPTQ
-  bool joint_rounding = true;     // GPTQ: filters make up for each other
   ChannelScales channel_scales;   // of 4-bit grids
 };
 

@@ -342,11 +342,8 @@ std::vector<SiteError> measure_sites(const ir::Graph& fused, const std::vector<C
   const auto report = [&](double done, const std::string& what) {
     if (progress) progress(done, what);
   };
-  CalibrationOptions quick = options;
-  // Takes two thirds of the time; errors of weights come out two fifths larger.
-  quick.joint_rounding = false;
   const ir::Graph low = quantize(
-      fused, calibration, all_low(), quick,
+      fused, calibration, all_low(), options,
       [&](double done, const std::string& what) { report(0.5 * done, what + " for measuring"); });
   Prober prober(fused, low, calibration, options);
   for (size_t i = 0; i < clips.size(); ++i) {

@@ -182,12 +182,12 @@ void round_nearest(Attempt& attempt, size_t row, int lowest, int highest) {
                                        static_cast<double>(lowest), static_cast<double>(highest)));
 }
 
-void round_gptq(const Op& op, const torch::Tensor& sensitivity, const torch::Tensor& covariance,
+void round_gptq(const Op& op, const Moments& moments, const torch::Tensor& covariance,
                 const RoundingOptions& rounding, const std::vector<double>& least, size_t row,
                 Attempt& attempt) {
   if (!op.conv.depthwise) {
     RoundedWeights rounded =
-        gptq_round(attempt.folded, covariance, sensitivity, attempt.scale, least, rounding);
+        gptq_round(attempt.folded, covariance, moments.sensitivity, attempt.scale, least, rounding);
     attempt.rounded = std::move(rounded.integer);
     attempt.scale = std::move(rounded.scale);
     return;
@@ -288,7 +288,7 @@ void quantize_convolution(const Graph& graph, Op& op, const Moments& moments,
     }
     if (options.rounding == WeightRounding::gptq)
       round_gptq(
-          op, options.joint_rounding ? moments.sensitivity : torch::Tensor(), folded_covariance,
+          op, moments, folded_covariance,
           {lowest, highest, options.damping, options.bits == 4 && options.least_squares_scale},
           least, index.row(), attempt);
     else

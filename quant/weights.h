@@ -17,7 +17,6 @@ struct WeightOptions {
   bool least_squares_scale = true;  // else the largest weight of a filter sets its scale
   bool bias_correction = true;      // bias += E[x] (weight - rounded weight)
   double damping = 0.01;            // GPTQ: of the mean variance, added to every input's
-  bool joint_rounding = true;       // GPTQ: filters make up for each other
 };
 
 // Fills the integer fields of `op` from its float weight and bias, and clears those. The grids of

@@ -100,7 +100,6 @@ TEST(MeasureSites, GivesWhatRoundingOneSiteDoesToAlpha) {
   for (uint32_t i = 0; i < clip_count; ++i) clips.push_back(moving_pattern(12, 8, 4, i));
   CalibrationOptions options;
   options.jitter_copies = 0;
-  options.joint_rounding = false;  // what measure_sites measures
   const Calibration calibration = observe(fused, {clips.begin(), clips.begin() + 20}, options);
   const Directly directly(fused, clips, calibration, options);
   double log_ratio = 0;
