@@ -9,7 +9,7 @@
 #include "quant/play.h"
 #include "quant/reconstruct.h"
 #include "quant/simulate.h"
-#include "quant/train.h"
+#include "quant/training_windows.h"
 
 namespace mattec::quant {
 namespace {

@@ -6,75 +6,20 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <random>
 #include <sstream>
 #include <string>
 #include <utility>
 
 #include "ir/error.h"
 #include "quant/flow.h"
-#include "quant/jitter.h"
 #include "quant/play.h"
 #include "quant/trainable.h"
+#include "quant/training_windows.h"
 
 namespace mattec::quant {
 namespace {
 
 using torch::Tensor;
-
-// Some frames in a row, altered alike.
-struct Window {
-  std::vector<Frame> frames;
-  int warm_up = 0;
-};
-
-class Windows {
- public:
-  Windows(const std::vector<Clip>& clips, const TrainingOptions& options)
-      : clips_(clips), options_(options), engine_(options.seed) {}
-
-  Window next() {
-    if (order_.empty()) {
-      for (size_t i = 0; i < clips_.size(); ++i)
-        if (!is_validation_clip(i)) order_.push_back(i);
-      for (size_t i = order_.size() - 1; i > 0; --i) std::swap(order_[i], order_[below(i + 1)]);
-    }
-    const Clip& clip = clips_[order_.back()];
-    order_.pop_back();
-    Window window;
-    // Every second window starts as a clip does, with empty states.
-    window.warm_up = below(2) == 0 ? 0 : 1 + static_cast<int>(below(options_.warm_up));
-    const size_t count = window.warm_up + options_.window;
-    const size_t first = below(clip.size() - count + 1);
-    const ColourJitter jitter(engine_());
-    const bool altered = below(3) != 0;
-    for (size_t t = first; t < first + count; ++t)
-      window.frames.push_back(altered ? jitter(clip[t]) : clip[t]);
-    return window;
-  }
-
-  void write(torch::serialize::OutputArchive& archive) const {
-    std::ostringstream engine;
-    engine << engine_;
-    archive.write("engine", c10::IValue(engine.str()));
-    archive.write("order", torch::tensor(std::vector<int64_t>(order_.begin(), order_.end())));
-  }
-  void read(torch::serialize::InputArchive& archive) {
-    c10::IValue text;
-    archive.read("engine", text);
-    std::istringstream(text.toStringRef()) >> engine_;
-    Tensor order;
-    archive.read("order", order);
-    order_.assign(order.data_ptr<int64_t>(), order.data_ptr<int64_t>() + order.numel());
-  }
-
- private:
-  size_t below(size_t bound) { return engine_() % bound; }
-  const std::vector<Clip>& clips_;
-  const TrainingOptions& options_;
-  std::mt19937_64 engine_;
-  std::vector<size_t> order_;
-};
 
 // Layers whose outputs should stay close to the teacher's: those that end a block of the encoder
 // (projections), decoder convolutions and recurrent candidates, of more than one pixel.
@@ -122,13 +67,13 @@ class Trainer {
         teacher_(fused),
         student_(quantized),
         alpha_(alpha_output(fused)),
-        windows_(clips, options) {
+        windows_(clips, options.window, options.warm_up, options.seed) {
     if (options.affine) parameters_ = student_.affine();
     parameters_.insert(parameters_.end(), student_.scales().begin(), student_.scales().end());
     for (const Tensor& parameter : parameters_) average_.push_back(parameter.detach().clone());
     student_.on_output = [this](ir::TensorId id, const Tensor& value) { add_layer(id, value); };
     for (size_t i = 0; i < clips.size(); ++i)
-      if (is_validation_clip(i)) teach_validation(clips[i]);
+      if (is_validation_clip(i)) teach_validation(clips, i);
   }
 
   double train_on_next_window(torch::optim::Optimizer& optimizer) {
@@ -211,16 +156,39 @@ class Trainer {
   }
 
   struct Validation {
-    const Clip& frames;
+    Clip frames;
     std::vector<Tensor> taught;  // the teacher's mattes
   };
 
-  void teach_validation(const Clip& clip) {
-    Validation validation{clip, {}};
+  // The clip itself, and its subject before the next clip of its size.
+  void teach_validation(const std::vector<Clip>& clips, size_t index) {
+    const Clip& clip = clips[index];
+    const size_t count = std::min(clip.size(), static_cast<size_t>(options_.validation_frames));
+    teach_validation({clip.begin(), clip.begin() + static_cast<std::ptrdiff_t>(count)});
+    const Clip first = validation_.back().frames;
+    for (size_t i = 1; i < clips.size(); ++i) {
+      const Clip& behind = clips[(index + i) % clips.size()];
+      if (!is_like(behind, clip) || behind.size() < count) continue;
+      return teach_validation(composed(first, behind));
+    }
+  }
+
+  void teach_validation(Clip frames) {
+    Validation validation{std::move(frames), {}};
     std::vector<Tensor> states;
-    for (size_t t = 0; t < clip.size() && t < static_cast<size_t>(options_.validation_frames); ++t)
-      validation.taught.push_back(teacher_.alpha(network_input(clip[t]), states));
+    for (const Frame& frame : validation.frames)
+      validation.taught.push_back(teacher_.alpha(network_input(frame), states));
     validation_.push_back(std::move(validation));
+  }
+
+  // The subject of a clip, by the teacher's mattes, before another clip.
+  Clip composed(const Clip& frames, const Clip& behind) {
+    std::vector<Tensor> states;
+    Clip result;
+    for (size_t t = 0; t < frames.size(); ++t)
+      result.push_back(
+          quant::composed(frames[t], teacher_.alpha(network_input(frames[t]), states), behind[t]));
+    return result;
   }
 
   void add_layer(ir::TensorId id, const Tensor& value) {
@@ -230,7 +198,8 @@ class Trainer {
     layer_error_ = layer_error_.defined() ? layer_error_ + error : error;
   }
 
-  Tensor loss_of(const Window& window) {
+  Tensor loss_of(Window window) {
+    if (!window.behind.empty()) window.frames = composed(window.frames, window.behind);
     std::vector<Tensor> teacher_states, states;
     Tensor loss = torch::zeros({}), before, taught_before;
     for (size_t t = 0; t < window.frames.size(); ++t) {
@@ -290,8 +259,6 @@ void go_on(const std::string& state, Trainer& trainer, torch::optim::Adam& optim
 
 }  // namespace
 
-bool is_validation_clip(size_t index) { return index % 4 == 1; }
-
 void require_training_clips(const std::vector<Clip>& clips, const TrainingOptions& options) {
   if (clips.size() < 2)
     throw Error("train: one calibration clip; training needs two at least, one to validate on");
@@ -301,6 +268,12 @@ void require_training_clips(const std::vector<Clip>& clips, const TrainingOption
       throw Error("train: calibration clip " + std::to_string(i + 1) + " has " +
                   std::to_string(clips[i].size()) + " frames; training needs " +
                   std::to_string(least) + " of each clip");
+  constexpr int least_side = 16;  // of DIS
+  for (size_t i = 0; options.flow && i < clips.size(); ++i)
+    if (std::min(clips[i][0].width, clips[i][0].height) < least_side)
+      throw Error("train: calibration clip " + std::to_string(i + 1) + " is played at " +
+                  std::to_string(clips[i][0].width) + "x" + std::to_string(clips[i][0].height) +
+                  "; optical flow needs 16x16 at least: another --size, or --ofa off");
 }
 
 ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::vector<Clip>& clips,

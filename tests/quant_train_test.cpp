@@ -219,6 +219,22 @@ TEST(Train, NamesClipsThatDoNotDo) {
     EXPECT_STREQ(error.what(),
                  "train: calibration clip 3 has 4 frames; training needs 5 of each clip");
   }
+  clips = training_clips();
+  for (Frame& frame : clips[1]) {
+    frame.width = 48;
+    frame.height = 15;
+    frame.rgb.resize(48 * 15 * 3);
+  }
+  try {
+    TrainingOptions options = quick();
+    options.flow = true;
+    require_training_clips(clips, options);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "train: calibration clip 2 is played at 48x15; optical flow needs 16x16 at least: "
+                 "another --size, or --ofa off");
+  }
   clips.resize(1);
   try {
     train(fused, start, clips, quick(), record);

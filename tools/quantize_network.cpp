@@ -26,16 +26,6 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t reported_clips = 4;
 constexpr int reported_frames = 3;
 
-// Of each calibration clip, where something is trained; calibration needs fewer.
-constexpr int training_frames = 33;
-
-// Training plays smaller clips than calibration: what it learns belongs to channels, not to
-// pixels, and a step takes less than 1 s instead of 2.4 s (Zen 3, two cores).
-ir::Size training_size(ir::Size size) {
-  constexpr int least = 16;  // optical flow needs it
-  return {std::max(least, size.height / 2), std::max(least, size.width / 2)};
-}
-
 std::vector<quant::Clip> read_clips(const std::vector<std::string>& clips, ir::Size size,
                                     int frames) {
   std::vector<quant::Clip> read;
@@ -97,14 +87,14 @@ double minutes_of_each(const QuantizeOptions& options, ir::Size size) {
 // As many steps as two cores make in what is left of the budget, so that the same command gives the
 // same result where the machine is fast enough. A slower one stops when the time is over.
 quant::TrainingOptions training_for(const QuantizeOptions& options, ir::Size size) {
-  constexpr double steps_per_minute = 30;
+  constexpr double steps_per_minute = 15;
   quant::TrainingOptions training;
   training.affine = options.gac;
   training.flow = options.ofa;
   training.seed = options.calibration.seed;
   training.steps =
       static_cast<int>(std::max(20.0, minutes_of_each(options, size) * steps_per_minute));
-  training.validation_step = std::clamp(training.steps / 8, 5, 40);
+  training.validation_step = std::max(5, training.steps / 4);
   return training;
 }
 
@@ -241,16 +231,12 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   const bool trains = options.gac || options.ofa, reconstructs = options.reconstruction.has_value();
   const int calibration_frames =
       options.calibration.window * (1 + options.calibration.jitter_copies);
-  std::vector<quant::Clip> frames =
-      read_clips(clips, size,
-                 reconstructs ? std::max(calibration_frames, training_frames) : calibration_frames);
-  const std::vector<quant::Clip> small =
-      trains ? read_clips(clips, training_size(size), training_frames) : std::vector<quant::Clip>{};
+  std::vector<quant::Clip> frames = read_clips(clips, size, calibration_frames);
   const quant::TrainingOptions training = training_for(options, size);
   const quant::ReconstructionOptions reconstruction = reconstruction_for(options, size);
   // Before minutes of work.
   if (reconstructs) quant::require_reconstruction_clips(frames, reconstruction);
-  if (trains) quant::require_training_clips(small, training);
+  if (trains) quant::require_training_clips(frames, training);
   Progress progress("quantize", std::nullopt);
   const Part all(progress, 0, 0.95);
   Checkpoint checkpoint =
@@ -264,7 +250,7 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
     quantized =
         after.reconstructed(frames, reconstruction, checkpoint, all.sub(0.4, reconstructing));
   if (trains)
-    quantized = after.trained(quantized, small, training, checkpoint, all.sub(reconstructing, 1));
+    quantized = after.trained(quantized, frames, training, checkpoint, all.sub(reconstructing, 1));
   after.settle(checkpoint);
   if (record == nullptr) return quantized;
   record->policy = checkpoint.policy;
