@@ -42,7 +42,7 @@ Window Windows::next() {
   const Clip &clip = clips_[index], &behind = clips_[other];
   Window window;
   window.warm_up = below(2) == 0 ? 0 : 1 + static_cast<int>(below(warm_up_));
-  const auto count = static_cast<size_t>(window.warm_up + length_);
+  const size_t count = static_cast<size_t>(window.warm_up) + static_cast<size_t>(length_);
   window.frames = part_of(clip, count);
   if (below(2) == 0 && other != index && is_like(behind, clip))
     window.behind = part_of(behind, count);

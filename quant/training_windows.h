@@ -23,8 +23,8 @@ struct Window {
 };
 
 // Random windows of all clips but those that validate, in rounds: each clip once. Every second one
-// starts as a clip does, with empty states; two of three are colour-altered, and about half are to
-// be shown before another clip of the size, which has colours of its own.
+// starts as a clip does, with empty states; two of three are colour-altered. Half are to be shown
+// before a clip drawn at random, in colours of its own, where that is another one of their size.
 class Windows {
  public:
   // `clips` must outlive it. Of `length` frames, after at most `warm_up`; each clip has both.
