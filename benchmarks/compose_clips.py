@@ -7,7 +7,8 @@
 Writes recorded clips: src/ with the frames and pha/ with the mattes that the float network makes of them. So `mattec eval` prints
 how far another network is from the float one: MAD is mean |alpha - float alpha|, dtSSD how that changes in time. Each video gives
 two clips of the same frames: in place, and at 0.65 of the size at the lower edge; pictures take turns and move slowly. Every
-video shows its 72nd frame and those after it, which calibration never plays. Wants numpy and opencv-python.
+video shows what follows its first 72 frames, which calibration never plays, or where it is shorter its last frames. Wants numpy and
+opencv-python.
 """
 import argparse, pathlib, subprocess, sys
 

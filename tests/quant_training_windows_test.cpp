@@ -1,7 +1,8 @@
 // What training plays.
 #include <gtest/gtest.h>
 
-#include <set>
+#include <algorithm>
+#include <sstream>
 
 #include "quant/training_windows.h"
 
@@ -10,19 +11,25 @@ namespace {
 
 constexpr int length = 3, warm_up = 2;
 
-Clip clip_of(int width, int height) {
-  return Clip(8, Frame{width, height, std::vector<uint8_t>(size_t(width) * height * 3, 100)});
+Clip clip_of(int width, int height, uint8_t value = 255) {
+  return Clip(8, Frame{width, height, std::vector<uint8_t>(size_t(width) * height * 3, value)});
+}
+
+// However colours are altered, black stays below 21 and white above 104.
+bool is_white(const Frame& frame) {
+  return *std::min_element(frame.rgb.begin(), frame.rgb.end()) > 60;
 }
 
 TEST(Windows, ComposeClipsOfOneSizeOnly) {
-  // The second clip validates; the third is alone in its size.
-  const std::vector<Clip> clips = {clip_of(6, 4), clip_of(5, 4), clip_of(4, 6), clip_of(6, 4)};
+  // The second clip, which validates, is black; the third is alone in its size.
+  const std::vector<Clip> clips = {clip_of(6, 4), clip_of(6, 4, 0), clip_of(4, 6), clip_of(6, 4)};
   Windows windows(clips, length, warm_up, 7);
   int wide = 0, composed = 0, warm = 0;
   for (int i = 0; i < 300; ++i) {
     const Window window = windows.next();
     ASSERT_EQ(window.frames.size(), static_cast<size_t>(window.warm_up + length));
-    ASSERT_NE(window.frames[0].width, 5);
+    for (const Clip& part : {window.frames, window.behind})
+      for (const Frame& frame : part) ASSERT_TRUE(is_white(frame));
     ASSERT_TRUE(window.behind.empty() || window.behind.size() == window.frames.size());
     for (const Frame& frame : window.behind) ASSERT_EQ(frame.width, window.frames[0].width);
     warm += window.warm_up > 0 ? 1 : 0;
