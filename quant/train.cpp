@@ -257,6 +257,11 @@ void go_on(const std::string& state, Trainer& trainer, torch::optim::Adam& optim
   throw Error("train: the state to go on from is damaged, or of another network");
 }
 
+double first_rate(const TrainingOptions& options, double start_error) {
+  constexpr double of_error = 1.0 / 6, most = 1e-2;
+  return std::max(options.learning_rate, std::min(of_error * start_error, most));
+}
+
 }  // namespace
 
 void require_training_clips(const std::vector<Clip>& clips, const TrainingOptions& options) {
@@ -280,7 +285,7 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
                 const TrainingOptions& options, TrainingRecord& record, const Progress& progress) {
   require_training_clips(clips, options);
   Trainer trainer(fused, quantized, clips, options);
-  torch::optim::Adam optimizer(trainer.parameters(), options.learning_rate);
+  torch::optim::Adam optimizer(trainer.parameters());
   double least = std::numeric_limits<double>::infinity();
   for (const auto& [step, error] : record.validation) least = std::min(least, error);
   const auto validate = [&](int step) {
@@ -291,11 +296,12 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
     record.best_step = step;
     trainer.keep();
   };
-  if (record.state.empty())
+  if (record.state.empty() || record.validation.empty())
     validate(0);
   else
     go_on(record.state, trainer, optimizer);
   record.state.clear();
+  const double rate = first_rate(options, record.validation.front().second);
   for (int step = static_cast<int>(record.loss.size()) + 1; step <= options.steps; ++step) {
     if (options.stop && options.stop()) {
       record.state = state_of(trainer, optimizer);
@@ -303,7 +309,7 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
     }
     const double share = static_cast<double>(step - 1) / options.steps;
     static_cast<torch::optim::AdamOptions&>(optimizer.param_groups()[0].options())
-        .lr(options.learning_rate * 0.5 * (1 + std::cos(M_PI * share)));
+        .lr(rate * 0.5 * (1 + std::cos(M_PI * share)));
     record.loss.push_back(trainer.train_on_next_window(optimizer));
     if (step % options.validation_step == 0 || step == options.steps) validate(step);
     if (progress)
