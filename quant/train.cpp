@@ -246,15 +246,19 @@ std::string state_of(const Trainer& trainer, const torch::optim::Adam& optimizer
   return bytes.str();
 }
 
-void go_on(const std::string& state, Trainer& trainer, torch::optim::Adam& optimizer) try {
-  torch::serialize::InputArchive archive, moments;
-  std::istringstream bytes(state);
-  archive.load_from(bytes);
-  trainer.read(archive);
-  archive.read("optimizer", moments);
-  optimizer.load(moments);
-} catch (const c10::Error&) {
-  throw Error("train: the state to go on from is damaged, or of another network");
+void go_on(const TrainingRecord& record, Trainer& trainer, torch::optim::Adam& optimizer) {
+  const Error damaged("train: the state to go on from is damaged, or of another network");
+  if (record.validation.empty()) throw damaged;
+  try {
+    torch::serialize::InputArchive archive, moments;
+    std::istringstream bytes(record.state);
+    archive.load_from(bytes);
+    trainer.read(archive);
+    archive.read("optimizer", moments);
+    optimizer.load(moments);
+  } catch (const c10::Error&) {
+    throw damaged;
+  }
 }
 
 double first_rate(const TrainingOptions& options, double start_error) {
@@ -296,10 +300,10 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
     record.best_step = step;
     trainer.keep();
   };
-  if (record.state.empty() || record.validation.empty())
+  if (record.state.empty())
     validate(0);
   else
-    go_on(record.state, trainer, optimizer);
+    go_on(record, trainer, optimizer);
   record.state.clear();
   const double rate = first_rate(options, record.validation.front().second);
   for (int step = static_cast<int>(record.loss.size()) + 1; step <= options.steps; ++step) {

@@ -133,6 +133,17 @@ TEST(Train, LowersTheErrorOfABadStart) {
   }
 }
 
+// By itself the rate here moves nothing.
+TEST(Train, RateGrowsWithTheStartsError) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  TrainingOptions options = quick();
+  options.learning_rate = 1e-12;
+  TrainingRecord record;
+  train(fused, quantized(fused, Method::minmax, 4), training_clips(), options, record);
+  EXPECT_GT(record.best_step, 0);
+  EXPECT_LT(record.validation[record.best_step / 10].second, 0.9 * record.validation[0].second);
+}
+
 TEST(Train, WithoutGacChangesScalesOnly) {
   const ir::Graph fused = SmallMattingNetwork(2).graph;
   const ir::Graph start = quantized(fused, Method::minmax, 4);
@@ -220,6 +231,18 @@ TEST(Train, NamesClipsThatDoNotDo) {
                  "train: calibration clip 3 has 4 frames; training needs 5 of each clip");
   }
   clips = training_clips();
+  for (const bool is_validated : {false, true}) {
+    TrainingRecord damaged;
+    damaged.state = "rubbish";
+    if (is_validated) damaged.validation = {{0, 0.1}};
+    try {
+      train(fused, start, clips, quick(), damaged);
+      ADD_FAILURE();
+    } catch (const Error& error) {
+      EXPECT_STREQ(error.what(),
+                   "train: the state to go on from is damaged, or of another network");
+    }
+  }
   for (Frame& frame : clips[1]) {
     frame.width = 48;
     frame.height = 15;
