@@ -262,7 +262,7 @@ void go_on(const TrainingRecord& record, Trainer& trainer, torch::optim::Adam& o
 }
 
 double first_rate(const TrainingOptions& options, double start_error) {
-  constexpr double of_error = 1.0 / 6, most = 1e-2;
+  constexpr double of_error = 1.0 / 7, most = 1e-2;
   return std::max(options.learning_rate, std::min(of_error * start_error, most));
 }
 
