@@ -2,7 +2,8 @@
 """Quantizes a network by every method at every bit width, and compares the results with it on clips whose mattes are known.
 
 Prints two markdown tables: each result's MAD and dtSSD over the float network's with its cost, and the metrics as the papers
-print them. A row takes minutes; what the output folder already holds is not run again, so the script may be interrupted.
+print them. The first tells of clips whose frames are PNG files its distance from the float network, too: mean |alpha - float alpha|
+x1e3 and dtSSD x1e2 of that difference, geometric means. A row takes minutes; what the output folder already holds is not run again, so the script may be interrupted.
 
     benchmarks/ablation.py build/bin/mattec rvm_mobilenetv3.safetensors --calibration clips/calibration --truth clips/truth/* -o out
 
@@ -54,10 +55,26 @@ def kept(path, settings):
     return result if result["settings"] == settings else None
 
 
-def evaluate(arguments, network, folder, compiled):
+def float_copies(arguments):
+    """The clips whose frames are PNG files once more, with the float network's mattes as the exact ones."""
+    copies = []
+    for clip in map(pathlib.Path, arguments.truth):
+        if png_size(clip) is None:
+            continue
+        copy = arguments.output / "float" / clip.name
+        if not (copy / "pha").exists():
+            copy.mkdir(parents=True, exist_ok=True)
+            (copy / "src").unlink(missing_ok=True)
+            (copy / "src").symlink_to((clip / "src").resolve())
+            run([arguments.mattec, "run", arguments.model, copy / "src", "-o", copy / "pha", "--threads", "2"], copy / "run.log")
+        copies.append(copy)
+    return copies
+
+
+def evaluate(arguments, clips, network, folder, compiled):
     """The clips' scores by name."""
     groups = {}
-    for clip in arguments.truth:
+    for clip in clips:
         groups.setdefault(png_size(clip) if compiled else None, []).append(clip)
     scores = {}
     for size, clips in groups.items():
@@ -77,12 +94,12 @@ def float_scores(arguments, settings):
     path = arguments.output / "float.json"
     result = kept(path, settings)
     if result is None:
-        result = {"settings": settings, "clips": evaluate(arguments, arguments.model, arguments.output, compiled=False)}
+        result = {"settings": settings, "clips": evaluate(arguments, arguments.truth, arguments.model, arguments.output, compiled=False)}
         write_json(path, result)
     return result["clips"]
 
 
-def variant_result(arguments, settings, method, bits, gac, ofa):
+def variant_result(arguments, settings, copies, method, bits, gac, ofa):
     """One row: quantized and evaluated, or as an earlier run left it. Raises Failed."""
     folder = arguments.output / "-".join([method, pathlib.Path(bits).stem, "gac", gac, "ofa", ofa])
     folder.mkdir(exist_ok=True)
@@ -100,7 +117,8 @@ def variant_result(arguments, settings, method, bits, gac, ofa):
     report = json.loads((folder / "network.report.json").read_text())
     result = {"settings": settings, "seconds": seconds, "peak_bytes": peak, "weight_bytes": report["weight_bytes"],
               "share_4x4": report["multiplications"]["share_4x4"], "applied": report["settings"],
-              "clips": evaluate(arguments, network, folder, compiled=True)}
+              "clips": evaluate(arguments, arguments.truth, network, folder, compiled=True),
+              "distances": evaluate(arguments, copies, network, folder, compiled=True)}
     write_json(folder / "result.json", result)
     return result
 
@@ -122,8 +140,9 @@ def print_table(heads, rows):
 
 def ratio_row(label, result, reference):
     mad, dtssd = ratios(result, reference, "mad"), ratios(result, reference, "dtssd")
+    distance = [geometric_mean([clip[metric] for clip in result["distances"].values()]) for metric in ("mad", "dtssd")]
     return [*label, f"{geometric_mean(mad):.4f}", f"{max(mad, default=math.nan):.4f}", f"{geometric_mean(dtssd):.4f}",
-            f"{100 * result['share_4x4']:.1f} %", f"{result['weight_bytes'] / 1e6:.2f} MB", f"{result['seconds']:.0f} s",
+            f"{distance[0]:.3f}, {distance[1]:.3f}", f"{100 * result['share_4x4']:.1f} %", f"{result['weight_bytes'] / 1e6:.2f} MB", f"{result['seconds']:.0f} s",
             f"{result['peak_bytes'] / 2**30:.2f} GiB"]
 
 
@@ -159,21 +178,21 @@ def main():
     arguments = parse()
     arguments.output.mkdir(parents=True, exist_ok=True)
     settings = {"model": arguments.model, "truth": arguments.truth, "frames": arguments.frames}
-    reference = float_scores(arguments, settings)
+    reference, copies = float_scores(arguments, settings), float_copies(arguments)
     methods = arguments.methods or known_methods(arguments.mattec)
     rows, paper = [], [paper_row("float", reference)]
     for bits, method, gac, ofa in itertools.product(arguments.bits, methods, arguments.gac, arguments.ofa):
         print(f"{method} {bits}, GAC {gac}, OFA {ofa} ...", file=sys.stderr, flush=True)
         try:
-            result = variant_result(arguments, settings, method, bits, gac, ofa)
+            result = variant_result(arguments, settings, copies, method, bits, gac, ofa)
         except Failed as failure:
             print(f"  left out: {failure}", file=sys.stderr)
             continue
         label = [method, bits, result["applied"]["gac"], result["applied"]["ofa"]]
         rows.append(ratio_row(label, result, reference))
         paper.append(paper_row(f"{method} {bits}" + " + GAC" * (label[2] == "on") + " + OFA" * (label[3] == "on"), result["clips"]))
-    print_table(["method", "bits", "GAC", "OFA", "MAD over float", "worst clip", "dtSSD over float", "4 x 4 bit", "weights", "time",
-                 "peak memory"], rows)
+    print_table(["method", "bits", "GAC", "OFA", "MAD over float", "worst clip", "dtSSD over float", "distance, its dtSSD", "4 x 4 bit",
+                 "weights", "time", "peak memory"], rows)
     print_table(["network", "MAD e-3", "MSE e-3", "Grad", "Conn", "dtSSD e-2"], paper)
 
 

@@ -20,7 +20,8 @@ using ir::TensorId;
 // Squared step of 4-bit weights over the mean square of a filter's: of a normal distribution's best
 // 16 levels.
 constexpr double squared_step = 0.11;
-// 3 of 8 bits. 4, 8 and 16 are alike within noise at W4A8 (1.68, 1.70, 1.65: docs/quantization.md).
+// 3 of 8 bits. 4, 8 and 16 are alike within noise at W4A8 (1.68, 1.70, 1.65:
+// docs/quantization_experiments.md).
 constexpr double most_widened = 8;
 
 size_t at(TensorId id) { return static_cast<size_t>(id); }

@@ -17,7 +17,7 @@ namespace mattec::quant {
 // Extremes and random samples of the tensors whose grids come from calibration at 8 or at 4 bits
 // (rules: see resolved_grid_rules), as a whole and for each channel. Where a value has a gradient,
 // pixels are drawn by its square: where the matte does not look, clipping does no harm (at W4A4 a
-// tenth less error: docs/quantization.md).
+// tenth less error: docs/quantization_experiments.md).
 class RangeObserver {
  public:
   // Of each step `samples_per_step` values and all channels of `positions_per_step` pixels.
@@ -64,8 +64,8 @@ torch::Tensor covariance_of(const Moments& moments);
 // gradient of a random projection of alpha with respect to the convolution's sums, over the root of
 // what its picture's gradient squares to (at the first convolution); a tenth is drawn evenly.
 // An error of a weight does no harm where the matte does not see it; at W4A8 this takes a fifth off
-// the error of alpha (docs/quantization.md). Even draws that are weighed instead tell as much from
-// twice as many positions.
+// the error of alpha (docs/quantization_experiments.md). Even draws that are weighed instead tell
+// as much from twice as many positions.
 class MomentObserver {
  public:
   MomentObserver(uint64_t seed, int positions_per_step);
