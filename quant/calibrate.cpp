@@ -165,7 +165,8 @@ std::vector<double> rounding_noise(const StoredGraph& stored, const Calibration&
 }
 
 void quantize_weights(StoredGraph& stored, const Calibration& calibration, const BitPolicy& policy,
-                      const CalibrationOptions& options, const Progress& progress) {
+                      const CalibrationOptions& options, const Progress& progress,
+                      RoundingMemo& memo) {
   ir::Graph& graph = stored.graph;
   std::vector<ir::Op*> convolutions;
   for (ir::Op& op : graph.ops)
@@ -181,8 +182,7 @@ void quantize_weights(StoredGraph& stored, const Calibration& calibration, const
         options.method == Method::minmax ? Moments{} : calibration.moments.at(op.name);
     std::vector<double> noise;
     if (options.method == Method::gptq) noise = rounding_noise(stored, calibration, op);
-    quantize_convolution(graph, op, moments, weight_options(options, policy.of_weights(op.name)),
-                         noise);
+    memo.quantize(graph, op, moments, weight_options(options, policy.of_weights(op.name)), noise);
     const std::lock_guard<std::mutex> lock(reporting);
     if (progress)
       progress(static_cast<double>(i + 1) / static_cast<double>(convolutions.size()),
@@ -220,7 +220,8 @@ Calibration observe(const ir::Graph& fused, const std::vector<Clip>& clips,
 }
 
 ir::Graph quantize(const ir::Graph& fused, const Calibration& calibration, const BitPolicy& policy,
-                   const CalibrationOptions& options, const Progress& progress) {
+                   const CalibrationOptions& options, const Progress& progress,
+                   RoundingMemo* memo) {
   const torch::NoGradGuard no_gradients;
   check_policy(policy, fused);
   if (!policy.high_channels.empty())
@@ -229,7 +230,8 @@ ir::Graph quantize(const ir::Graph& fused, const Calibration& calibration, const
   assign_grids(stored, calibration.ranges, range_method(options.method), options.channel_scales);
   if (options.method == Method::gptq)
     balance_channels(stored, calibration.moments, policy, options.damping);
-  quantize_weights(stored, calibration, policy, options, progress);
+  RoundingMemo none;
+  quantize_weights(stored, calibration, policy, options, progress, memo ? *memo : none);
   stored.graph.stage = ir::Stage::quantized;
   ir::verify(stored.graph, "quantized " + fused.name);
   return stored.graph;

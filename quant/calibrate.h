@@ -13,6 +13,7 @@
 #include "quant/grids.h"
 #include "quant/observers.h"
 #include "quant/policy.h"
+#include "quant/rounding_memo.h"
 
 namespace mattec::quant {
 
@@ -61,8 +62,9 @@ Calibration observe(const ir::Graph& fused, const std::vector<Clip>& clips,
 
 // Grids and integer weights; the result is verified. Same clips, options and number of LibTorch
 // threads give the same graph. Throws Error for a policy that names what is not there or that has
-// high channels (see split.h).
+// high channels (see split.h). `memo`: what was rounded before is not rounded again.
 ir::Graph quantize(const ir::Graph& fused, const Calibration& calibration, const BitPolicy& policy,
-                   const CalibrationOptions& options, const Progress& progress = {});
+                   const CalibrationOptions& options, const Progress& progress = {},
+                   RoundingMemo* memo = nullptr);
 
 }  // namespace mattec::quant

@@ -338,13 +338,15 @@ class Chooser {
 
 std::vector<SiteError> measure_sites(const ir::Graph& fused, const std::vector<Clip>& clips,
                                      const Calibration& calibration,
-                                     const CalibrationOptions& options, const Progress& progress) {
+                                     const CalibrationOptions& options, const Progress& progress,
+                                     RoundingMemo* memo) {
   const auto report = [&](double done, const std::string& what) {
     if (progress) progress(done, what);
   };
   const ir::Graph low = quantize(
       fused, calibration, all_low(), options,
-      [&](double done, const std::string& what) { report(0.5 * done, what + " for measuring"); });
+      [&](double done, const std::string& what) { report(0.5 * done, what + " for measuring"); },
+      memo);
   Prober prober(fused, low, calibration, options);
   for (size_t i = 0; i < clips.size(); ++i) {
     std::vector<torch::Tensor> frames;

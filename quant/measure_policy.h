@@ -6,6 +6,7 @@
 #include "quant/calibrate.h"
 #include "quant/copies.h"
 #include "quant/policy.h"
+#include "quant/rounding_memo.h"
 
 namespace mattec::quant {
 
@@ -20,11 +21,11 @@ struct SiteError {
 // One entry per site of `fused`. The change of alpha by a small change d of a tensor is J d; for
 // random signs r over the pixels E[(r' J d)^2] = |J d|^2, and r' J d is a dot product with the
 // gradient of r' alpha, so one backward pass probes all sites at once. Looks at the last two of
-// each clip's first four frames; `options` as for quantize(). Throws as quantize() does.
+// each clip's first four frames; `options` and `memo` as for quantize(). Throws as quantize() does.
 std::vector<SiteError> measure_sites(const ir::Graph& fused, const std::vector<Clip>& clips,
                                      const Calibration& calibration,
                                      const CalibrationOptions& options,
-                                     const Progress& progress = {});
+                                     const Progress& progress = {}, RoundingMemo* memo = nullptr);
 
 struct PolicyBudget {
   double low_bit_share = 0.9;  // of multiplications: both factors at 4 bits

@@ -55,7 +55,8 @@ class Part {
 
 quant::BitPolicy policy_for(const ir::Graph& fused, const std::vector<quant::Clip>& clips,
                             const quant::Calibration& calibration, ir::Size size,
-                            const QuantizeOptions& options, const Part& part) {
+                            const QuantizeOptions& options, const Part& part,
+                            quant::RoundingMemo& memo) {
   if (options.policy == "w8a8") return {};
   quant::BitPolicy low;
   low.weights = 4;
@@ -68,8 +69,8 @@ quant::BitPolicy policy_for(const ir::Graph& fused, const std::vector<quant::Cli
   quant::PolicyBudget budget;
   if (options.policy == "w4a4-96") budget.low_bit_share = 0.96;
   return quant::best_policy(
-      fused, quant::measure_sites(fused, clips, calibration, options.calibration, part), budget,
-      size);
+      fused, quant::measure_sites(fused, clips, calibration, options.calibration, part, &memo),
+      budget, size);
 }
 
 // What two slow cores (Zen 3) need at 512x288 for the closed form and the report, in minutes.
@@ -142,10 +143,11 @@ Checkpoint closed_form(const ir::Graph& fused, const std::vector<quant::Clip>& f
       quant::observe(fused, frames, options.calibration, part.sub(0, 0.75));
   Checkpoint result;
   result.command = options.command;
-  result.policy = policy_for(fused, frames, calibration, size, options, part.sub(0.75, 0.9));
+  quant::RoundingMemo memo;
+  result.policy = policy_for(fused, frames, calibration, size, options, part.sub(0.75, 0.9), memo);
   const quant::Split split = quant::split_channels(fused, std::move(calibration), result.policy);
   result.start = quant::quantize(split.fused, split.calibration, split.policy, options.calibration,
-                                 part.sub(0.9, 1));
+                                 part.sub(0.9, 1), &memo);
   return result;
 }
 
