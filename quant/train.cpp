@@ -261,11 +261,6 @@ void go_on(const TrainingRecord& record, Trainer& trainer, torch::optim::Adam& o
   }
 }
 
-double first_rate(const TrainingOptions& options, double start_error) {
-  constexpr double of_error = 1.0 / 7, most = 1e-2;
-  return std::max(options.learning_rate, std::min(of_error * start_error, most));
-}
-
 }  // namespace
 
 void require_training_clips(const std::vector<Clip>& clips, const TrainingOptions& options) {
@@ -289,7 +284,7 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
                 const TrainingOptions& options, TrainingRecord& record, const Progress& progress) {
   require_training_clips(clips, options);
   Trainer trainer(fused, quantized, clips, options);
-  torch::optim::Adam optimizer(trainer.parameters());
+  torch::optim::Adam optimizer(trainer.parameters(), options.learning_rate);
   double least = std::numeric_limits<double>::infinity();
   for (const auto& [step, error] : record.validation) least = std::min(least, error);
   const auto validate = [&](int step) {
@@ -305,7 +300,6 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
   else
     go_on(record, trainer, optimizer);
   record.state.clear();
-  const double rate = first_rate(options, record.validation.front().second);
   for (int step = static_cast<int>(record.loss.size()) + 1; step <= options.steps; ++step) {
     if (options.stop && options.stop()) {
       record.state = state_of(trainer, optimizer);
@@ -313,7 +307,7 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
     }
     const double share = static_cast<double>(step - 1) / options.steps;
     static_cast<torch::optim::AdamOptions&>(optimizer.param_groups()[0].options())
-        .lr(rate * 0.5 * (1 + std::cos(M_PI * share)));
+        .lr(options.learning_rate * 0.5 * (1 + std::cos(M_PI * share)));
     record.loss.push_back(trainer.train_on_next_window(optimizer));
     if (step % options.validation_step == 0 || step == options.steps) validate(step);
     if (progress)

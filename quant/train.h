@@ -23,10 +23,8 @@ struct TrainingOptions {
   int warm_up = 2;            // at most so many frames are played before, without gradients
   int validation_frames = 8;  // the first of each clip that is not trained on, twice
   int validation_step = 40;
-  // At first, falling to 0: this, or a seventh of the start's validation error where that is more,
-  // up to 1e-2. Robust Video Matting at W4A4 starts at 2.1e-3 from gptq, where 1e-3 swings; at
-  // 3.9e-3 from mse, where 1e-3 leaves composed clips 1.67e-3 and 3e-4 1.73e-3; at 0.32 from
-  // minmax, which 1e-3 does not move.
+  // At first, falling to 0. From gptq at W4A4 150 steps at 1e-3 swing; from mse 3e-4 and 1e-3 are
+  // alike; at 1e-2 minmax, whose matte is lost, ends with a worse one.
   double learning_rate = 3e-4;
   double layer_weight = 0.05;  // of the layers' relative squared errors
   double flow_weight = 0.25;   // of the flow term

@@ -133,17 +133,6 @@ TEST(Train, LowersTheErrorOfABadStart) {
   }
 }
 
-// By itself the rate here moves nothing.
-TEST(Train, RateGrowsWithTheStartsError) {
-  const ir::Graph fused = SmallMattingNetwork(2).graph;
-  TrainingOptions options = quick();
-  options.learning_rate = 1e-12;
-  TrainingRecord record;
-  train(fused, quantized(fused, Method::minmax, 4), training_clips(), options, record);
-  EXPECT_GT(record.best_step, 0);
-  EXPECT_LT(record.validation[record.best_step / 10].second, 0.9 * record.validation[0].second);
-}
-
 TEST(Train, WithoutGacChangesScalesOnly) {
   const ir::Graph fused = SmallMattingNetwork(2).graph;
   const ir::Graph start = quantized(fused, Method::minmax, 4);
