@@ -3,7 +3,8 @@
 
 Prints two markdown tables: each result's MAD and dtSSD over the float network's with its cost, and the metrics as the papers
 print them. The first tells of clips whose frames are PNG files its distance from the float network, too: mean |alpha - float alpha|
-x1e3 and dtSSD x1e2 of that difference, geometric means. A row takes minutes; what the output folder already holds is not run again, so the script may be interrupted.
+x1e3 and dtSSD x1e2 of that difference, geometric means. A row takes minutes; what the output folder already holds is not run
+again, so the script may be interrupted.
 
     benchmarks/ablation.py build/bin/mattec rvm_mobilenetv3.safetensors --calibration clips/calibration --truth clips/truth/* -o out
 
@@ -56,17 +57,17 @@ def kept(path, settings):
 
 
 def float_copies(arguments):
-    """The clips whose frames are PNG files once more, with the float network's mattes as the exact ones."""
+    """NAME-float of each clip NAME whose frames are PNG files: the same with the float network's mattes as the exact ones."""
     copies = []
     for clip in map(pathlib.Path, arguments.truth):
         if png_size(clip) is None:
             continue
-        copy = arguments.output / "float" / clip.name
+        copy = arguments.output / pathlib.Path(arguments.model).stem / f"{clip.name}-float"
         if not (copy / "pha").exists():
             copy.mkdir(parents=True, exist_ok=True)
             (copy / "src").unlink(missing_ok=True)
             (copy / "src").symlink_to((clip / "src").resolve())
-            run([arguments.mattec, "run", arguments.model, copy / "src", "-o", copy / "pha", "--threads", "2"], copy / "run.log")
+            run([arguments.mattec, "run", arguments.model, copy / "src", "-o", copy / "pha"], copy / "run.log")
         copies.append(copy)
     return copies
 
@@ -94,7 +95,8 @@ def float_scores(arguments, settings):
     path = arguments.output / "float.json"
     result = kept(path, settings)
     if result is None:
-        result = {"settings": settings, "clips": evaluate(arguments, arguments.truth, arguments.model, arguments.output, compiled=False)}
+        scores = evaluate(arguments, arguments.truth, arguments.model, arguments.output, compiled=False)
+        result = {"settings": settings, "clips": scores}
         write_json(path, result)
     return result["clips"]
 
@@ -115,10 +117,10 @@ def variant_result(arguments, settings, copies, method, bits, gac, ofa):
     command += [word for name, value in (("--gac", gac), ("--ofa", ofa)) if value != "default" for word in (name, value)]
     _, seconds, peak = run(command, folder / "quantize.log")
     report = json.loads((folder / "network.report.json").read_text())
+    scores = evaluate(arguments, [*arguments.truth, *copies], network, folder, compiled=True)
     result = {"settings": settings, "seconds": seconds, "peak_bytes": peak, "weight_bytes": report["weight_bytes"],
               "share_4x4": report["multiplications"]["share_4x4"], "applied": report["settings"],
-              "clips": evaluate(arguments, arguments.truth, network, folder, compiled=True),
-              "distances": evaluate(arguments, copies, network, folder, compiled=True)}
+              "distances": {copy.name: scores.pop(copy.name) for copy in copies}, "clips": scores}
     write_json(folder / "result.json", result)
     return result
 
@@ -142,8 +144,8 @@ def ratio_row(label, result, reference):
     mad, dtssd = ratios(result, reference, "mad"), ratios(result, reference, "dtssd")
     distance = [geometric_mean([clip[metric] for clip in result["distances"].values()]) for metric in ("mad", "dtssd")]
     return [*label, f"{geometric_mean(mad):.4f}", f"{max(mad, default=math.nan):.4f}", f"{geometric_mean(dtssd):.4f}",
-            f"{distance[0]:.3f}, {distance[1]:.3f}", f"{100 * result['share_4x4']:.1f} %", f"{result['weight_bytes'] / 1e6:.2f} MB", f"{result['seconds']:.0f} s",
-            f"{result['peak_bytes'] / 2**30:.2f} GiB"]
+            f"{distance[0]:.3f}, {distance[1]:.3f}", f"{100 * result['share_4x4']:.1f} %",
+            f"{result['weight_bytes'] / 1e6:.2f} MB", f"{result['seconds']:.0f} s", f"{result['peak_bytes'] / 2**30:.2f} GiB"]
 
 
 def paper_row(label, clips):

@@ -1,13 +1,14 @@
 // Networks built from weights alone, the passes on them, and fusion.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <random>
 
+#include "error_of.h"
 #include "frontend/fuse.h"
 #include "frontend/networks.h"
 #include "frontend/passes.h"
 #include "ir/compare.h"
-#include "ir/error.h"
 #include "quant/executor.h"
 #include "tests/frontend_networks.h"
 
@@ -43,15 +44,6 @@ double difference(const ir::Graph& a, const ir::Graph& b, int64_t height, int64_
 ir::Graph nano_network(uint64_t seed = 1) {
   const frontend::NetworkShape shape = frontend::nano();
   return frontend::build_network(shape, testing::random_weights(shape, seed));
-}
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 // y = activation(conv(x)) with a 1x1 convolution: the smallest fusable network around `ops`.

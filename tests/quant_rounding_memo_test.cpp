@@ -93,7 +93,8 @@ TEST(RoundingMemo, RoundsAgainWhatDiffersInAnything) {
   }
 }
 
-// Most of what measuring rounds is rounded alike in the network that comes of it.
+// The network that comes of measuring has other bits, grids and split convolutions under the same
+// names.
 TEST(RoundingMemo, ChangesNothingAfterMeasuring) {
   for (uint32_t seed = 1; seed <= 3; ++seed) {
     const ir::Graph fused = RandomMattingNetwork(seed).graph;

@@ -10,7 +10,7 @@
 #include <fstream>
 #include <string>
 
-#include "ir/error.h"
+#include "error_of.h"
 #include "tools/frame_sink.h"
 #include "tools/image.h"
 
@@ -69,16 +69,6 @@ inline void write_clip(const std::string& path, ir::Size size, int frames, doubl
   for (int i = 0; i < frames; ++i)
     sink->write(picture(size, i, channels), std::to_string(1000 + i));
   sink->finish();
-}
-
-template <typename Function>
-std::string error_of(const Function& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 // While it lives, files cannot grow beyond `bytes`: what a full disk does, without filling one.
