@@ -10,7 +10,6 @@
 #include <limits>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "ir/error.h"
@@ -23,9 +22,6 @@
 #include "quant/play.h"
 #include "quant/simulate.h"
 #include "quant/weights.h"
-
-// Of OpenBLAS, where LibTorch uses that.
-extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 
 namespace mattec::quant {
 namespace {
@@ -191,11 +187,6 @@ void quantize_weights(StoredGraph& stored, const Calibration& calibration, const
 }
 
 }  // namespace
-
-void use_all_processors() {
-  torch::set_num_threads(static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
-  if (openblas_set_num_threads != nullptr) openblas_set_num_threads(1);
-}
 
 RangeMethod range_method(Method method) {
   if (method == Method::gptq) return RangeMethod::channels;

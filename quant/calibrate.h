@@ -48,11 +48,6 @@ struct Calibration {
   std::map<std::string, Moments> moments;  // by convolution; none for Method::minmax
 };
 
-// One thread of LibTorch per processor, where its own default is one per physical core: 1.5 to 2
-// times as fast. OpenBLAS, whose threads would spin beside them, is kept to one. For a command that
-// has the machine to itself; a library's caller chooses on its own.
-void use_all_processors();
-
 // Plays a fused float graph of one variant (ir::extract). The clips' frames have the size that
 // the network will run at (or one like it: several sizes may be mixed between clips).
 // Throws Error for a graph of another stage, no clips, frames of unequal size within a clip or of

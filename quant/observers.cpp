@@ -154,6 +154,19 @@ torch::Tensor covariance_of(const Moments& moments) {
   return second - first.unsqueeze(-1) * first.unsqueeze(-2) + slack;
 }
 
+void MomentObserver::SlowSum::add(const torch::Tensor& a, const torch::Tensor& b) {
+  if (empty()) {
+    recent_ = torch::zeros({a.size(1), b.size(1)});
+    all_ = torch::zeros({a.size(1), b.size(1)}, torch::kDouble);
+  }
+  add_lower(a, b, recent_);
+  if (++steps_ % 8 != 0) return;
+  all_ += recent_;
+  recent_.zero_();
+}
+
+torch::Tensor MomentObserver::SlowSum::total() const { return symmetric(all_ + recent_); }
+
 MomentObserver::MomentObserver(uint64_t seed, int positions_per_step)
     : seed_(seed), positions_per_step_(positions_per_step) {}
 
@@ -178,14 +191,15 @@ MomentObserver::Positions MomentObserver::draw(const Pending& pending,
                 count =
                     (pending.convolution->conv.kernel == 1 ? 2 : 1) * int64_t{positions_per_step_};
   const torch::Tensor& gradient = *pending.gradient;
-  if (!gradient.defined()) return {random_indices(all, count, generator), torch::ones({count})};
+  if (!gradient.defined()) return {random_indices(all, count, generator), torch::ones({count}), {}};
   const torch::Tensor among = some_indices(all, candidates_of_many * count, generator);
   const torch::Tensor importance =
       with_even_share(pixels_at(gradient, among).square().sum(1) *
                       of_pictures.index_select(0, among.div(area, "floor")));
   const torch::Tensor drawn =
       torch::multinomial(importance, count, /*replacement=*/true, generator);
-  return {among.index_select(0, drawn), torch::full({count}, importance.mean().item<double>())};
+  return {among.index_select(0, drawn), torch::full({count}, importance.mean().item<double>()),
+          importance.index_select(0, drawn)};
 }
 
 // [positions][k*k][C]
@@ -202,51 +216,37 @@ torch::Tensor MomentObserver::columns_of(const Pending& pending, const torch::Te
   return columns_at(Pixels(pending.input), window, border);
 }
 
-torch::Tensor MomentObserver::sensitivity_of(const Pending& pending,
-                                             const torch::Tensor& of_pictures,
-                                             const at::Generator& generator) const {
-  const torch::Tensor& gradient = *pending.gradient;
-  if (pending.convolution->conv.depthwise || !gradient.defined()) return {};
-  const int64_t area = pending.rows * pending.row_length, all = gradient.size(0) * area;
-  // All positions of the large layers took a quarter of the time of calibration.
-  const torch::Tensor positions = some_indices(all, 8 * int64_t{positions_per_step_}, generator);
-  const torch::Tensor rows = pixels_at(gradient, positions);
-  const torch::Tensor weighted =
-      rows * of_pictures.index_select(0, positions.div(area, "floor")).unsqueeze(1);
-  torch::Tensor products = torch::zeros({rows.size(1), rows.size(1)});
-  add_lower(weighted, rows, products);
-  return products.to(torch::kDouble) *
-         (static_cast<double>(all) / static_cast<double>(positions.size(0)));
+// Drawn by importance, each counts by 1 over it: of gradients, few pixels have nearly all.
+void MomentObserver::add_sensitivity(const Pending& pending, const Positions& drawn,
+                                     const torch::Tensor& of_pictures, SlowSum& sensitivity) {
+  const int64_t area = pending.rows * pending.row_length, all = pending.input.size(0) * area;
+  const torch::Tensor rows = pixels_at(*pending.gradient, drawn.at);
+  const torch::Tensor counts = of_pictures.index_select(0, drawn.at.div(area, "floor")) *
+                               drawn.weight / drawn.importance *
+                               (static_cast<double>(all) / static_cast<double>(rows.size(0)));
+  sensitivity.add(rows * counts.unsqueeze(1), rows);
 }
 
 void MomentObserver::add(const Pending& pending, const torch::Tensor& of_pictures,
                          Sums& sums) const {
   const at::Generator generator = at::detail::createCPUGenerator(pending.seed);
-  const auto [positions, weight] = draw(pending, of_pictures, generator);
-  const torch::Tensor columns = columns_of(pending, positions),
-                      sensitivity = sensitivity_of(pending, of_pictures, generator);
+  const Positions drawn = draw(pending, of_pictures, generator);
+  const torch::Tensor columns = columns_of(pending, drawn.at);
   const auto accumulate = [](torch::Tensor& sum, const torch::Tensor& term) {
     sum = sum.defined() ? sum.add_(term) : term.to(torch::kDouble);
   };
   if (pending.convolution->conv.depthwise) {
-    accumulate(sums.second, channel_moments(columns, weight));
+    accumulate(sums.depthwise, channel_moments(columns, drawn.weight));
     // [taps][C] -> [C][taps]
-    accumulate(sums.first, torch::tensordot(weight, columns, {0}, {0}).t());
+    accumulate(sums.first, torch::tensordot(drawn.weight, columns, {0}, {0}).t());
   } else {
     const torch::Tensor rows = columns.reshape({columns.size(0), -1});
-    const torch::Tensor weighted = rows * weight.unsqueeze(1);
-    // Added to in double only now and then: as wide as it is, it would take as long as the
-    // products.
-    if (!sums.recent.defined()) sums.recent = torch::zeros({rows.size(1), rows.size(1)});
-    add_lower(weighted, rows, sums.recent);
-    if (++sums.steps % 8 == 0) {
-      accumulate(sums.second, sums.recent);
-      sums.recent.zero_();
-    }
+    const torch::Tensor weighted = rows * drawn.weight.unsqueeze(1);
+    sums.dense.add(weighted, rows);
     accumulate(sums.first, weighted.sum(0, /*keepdim=*/false, torch::kDouble));
+    if (drawn.importance.defined()) add_sensitivity(pending, drawn, of_pictures, sums.sensitivity);
   }
-  if (sensitivity.defined()) accumulate(sums.sensitivity, sensitivity);
-  sums.weight += weight.sum(torch::kDouble).item<double>();
+  sums.weight += drawn.weight.sum(torch::kDouble).item<double>();
 }
 
 torch::Tensor MomentObserver::picture_weights() const {
@@ -283,15 +283,13 @@ Moments MomentObserver::moments(const ir::Op& convolution) const {
     throw Error("calibration: convolution " + convolution.name + " was never computed");
   const Sums& sums = found->second;
   const torch::Tensor first = sums.first / sums.weight;
-  if (convolution.conv.depthwise) return {sums.second / sums.weight, first};
-  torch::Tensor second = sums.recent.to(torch::kDouble);
-  if (sums.second.defined()) second += sums.second;
-  second = symmetric(second) / sums.weight;
+  if (convolution.conv.depthwise) return {sums.depthwise / sums.weight, first};
+  const torch::Tensor second = sums.dense.total() / sums.weight;
   // From [tap][channel] to the order of the weights, [channel][tap].
   const int64_t taps = int64_t{convolution.conv.kernel} * convolution.conv.kernel;
   const torch::Tensor order = torch::arange(first.size(0)).reshape({taps, -1}).t().flatten();
   return {second.index_select(0, order).index_select(1, order), first.index_select(0, order),
-          sums.sensitivity.defined() ? symmetric(sums.sensitivity) : torch::Tensor()};
+          sums.sensitivity.empty() ? torch::Tensor() : sums.sensitivity.total()};
 }
 
 }  // namespace mattec::quant

@@ -53,7 +53,7 @@ struct Moments {
   torch::Tensor second;  // double: mean of x x', [K][K], or [channels][k*k][k*k]
   torch::Tensor first;   // double: mean of x, [K], or [channels][k*k]
   // double: sum of g g', [O][O], of the gradients that the positions' weights come from, over all
-  // positions (estimated from eight times as many), pictures weighed as for `second`; undefined for
+  // positions (estimated from those drawn), pictures weighed as for `second`; undefined for
   // depthwise convolutions and outputs that no matte sees
   torch::Tensor sensitivity = {};
 };
@@ -77,10 +77,21 @@ class MomentObserver {
   Moments moments(const ir::Op& convolution) const;
 
  private:
+  // A sum of symmetric products, lower half, added to in double only now and then: as wide as it is
+  // it would take as long as the products.
+  class SlowSum {
+   public:
+    void add(const torch::Tensor& a, const torch::Tensor& b);  // a' b
+    bool empty() const { return !recent_.defined(); }
+    torch::Tensor total() const;  // symmetric
+
+   private:
+    torch::Tensor all_, recent_;
+    int steps_ = 0;
+  };
   struct Sums {
-    torch::Tensor second, first, sensitivity;  // of dense convolutions lower halves only
-    torch::Tensor recent;  // of `second`, dense convolutions: what the last steps add
-    int steps = 0;
+    SlowSum dense, sensitivity;
+    torch::Tensor depthwise, first;
     double weight = 0;
   };
   struct Pending {
@@ -91,9 +102,9 @@ class MomentObserver {
     std::shared_ptr<torch::Tensor> gradient = std::make_shared<torch::Tensor>();
     uint64_t seed = 0;  // of its random positions
   };
-  // Positions of the output, flat, [n], and what each of them counts, [n].
+  // Positions of the output, flat, [n], what each of them counts, [n], and what they were drawn by.
   struct Positions {
-    torch::Tensor at, weight;
+    torch::Tensor at, weight, importance;  // undefined where there is no gradient
   };
   Positions draw(const Pending& pending, const torch::Tensor& of_pictures,
                  const at::Generator& generator) const;
@@ -102,9 +113,8 @@ class MomentObserver {
   // errors are judged clip by clip.
   torch::Tensor picture_weights() const;
   static torch::Tensor columns_of(const Pending& pending, const torch::Tensor& positions);
-  // [O][O], or undefined; lower half
-  torch::Tensor sensitivity_of(const Pending& pending, const torch::Tensor& of_pictures,
-                               const at::Generator& generator) const;
+  static void add_sensitivity(const Pending& pending, const Positions& drawn,
+                              const torch::Tensor& of_pictures, SlowSum& sensitivity);
   void add(const Pending& pending, const torch::Tensor& of_pictures, Sums& sums) const;
   std::map<std::string, Sums> sums_;
   std::vector<Pending> pending_;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 
 #include "ir/error.h"
 #include "quant/executor.h"
@@ -17,7 +18,6 @@ namespace {
 using testing::SmallMattingNetwork;
 
 constexpr uint64_t seed = 5;
-constexpr int positions = 40;
 
 // The convolved value of channel c (of the concatenation) at a tap, the border outside the image.
 double value_at(const torch::Tensor& input, const ir::Convolution& conv, int64_t n, int64_t c,
@@ -28,14 +28,15 @@ double value_at(const torch::Tensor& input, const ir::Convolution& conv, int64_t
 }
 
 struct Sums {
-  torch::Tensor second, first, sensitivity;
+  torch::Tensor second, first;
   double weight = 0;
 };
 
 // The positions of the output that the observer draws, flat, and what each counts: by their squared
 // gradient among four times as many random ones (or all); 1x1 kernels have twice as many.
 std::pair<torch::Tensor, double> drawn(const ir::Op& op, const torch::Tensor& sum,
-                                       const torch::Tensor& picture_weights, uint64_t number) {
+                                       const torch::Tensor& picture_weights, int64_t positions,
+                                       uint64_t number) {
   const at::Generator generator = at::detail::createCPUGenerator(seed * 1000003 + number);
   const int64_t count = op.conv.kernel == 1 ? 2 * positions : positions,
                 area = sum.size(2) * sum.size(3), all = sum.size(0) * area;
@@ -54,21 +55,11 @@ std::pair<torch::Tensor, double> drawn(const ir::Op& op, const torch::Tensor& su
 
 // Adds the positions that the observer drew for one convolution.
 void add_directly(const ir::Op& op, const torch::Tensor& input, const torch::Tensor& sum,
-                  const torch::Tensor& picture_weights, uint64_t number, Sums& sums) {
+                  const torch::Tensor& picture_weights, int64_t positions, uint64_t number,
+                  Sums& sums) {
   const ir::Convolution& conv = op.conv;
-  const auto [at, weight] = drawn(op, sum, picture_weights, number);
+  const auto [at, weight] = drawn(op, sum, picture_weights, positions, number);
   const int64_t area = sum.size(2) * sum.size(3);
-  const torch::Tensor gradient = sum.grad();
-  if (gradient.defined() && !conv.depthwise) {
-    if (!sums.sensitivity.defined())
-      sums.sensitivity = torch::zeros({sum.size(1), sum.size(1)}, torch::kDouble);
-    for (int64_t b = 0; b < sum.size(0); ++b)
-      for (int64_t p = 0; p < sum.size(2); ++p)
-        for (int64_t q = 0; q < sum.size(3); ++q) {
-          const torch::Tensor g = gradient.select(0, b).select(1, p).select(1, q);
-          sums.sensitivity += torch::outer(g, g) * picture_weights[b];
-        }
-  }
   const int64_t taps = int64_t{conv.kernel} * conv.kernel, channels = input.size(1);
   if (!sums.second.defined()) {
     const bool dw = conv.depthwise;
@@ -99,15 +90,22 @@ double largest_difference(const torch::Tensor& a, const torch::Tensor& b) {
 }
 
 // Strides, borders with a value, dilation, depthwise and 1x1 convolutions, vectors, segments, and
-// one convolution that alpha does not depend on; two frames of a batch of two.
-TEST(MomentObserver, EqualsTheDefinitionForEveryConvolution) {
+// one convolution that alpha does not depend on.
+ir::Graph various_convolutions() {
   ir::Graph graph = SmallMattingNetwork(3).graph;
   for (ir::Op& op : graph.ops)
     if (op.name == "candidate") op.conv.padding = op.conv.dilation = 2;
+  return graph;
+}
+
+// Called with every convolution, its input, its sum (which has its gradient by then) and what the
+// pictures of the batch count.
+using Visit = std::function<void(const ir::Op&, const torch::Tensor&, const torch::Tensor&,
+                                 const torch::Tensor&)>;
+
+// Two frames of a batch of two.
+void play(const ir::Graph& graph, MomentObserver& observer, const Visit& visit) {
   Executor executor(graph);
-  MomentObserver observer(seed, positions);
-  uint64_t number = 0;
-  std::map<std::string, Sums> direct;
   std::vector<torch::Tensor> stored(graph.tensors.size());
   std::vector<std::pair<const ir::Op*, torch::Tensor>> made;
   executor.hooks.on_store = [&](ir::TensorId id, const torch::Tensor& value) {
@@ -138,24 +136,58 @@ TEST(MomentObserver, EqualsTheDefinitionForEveryConvolution) {
       segments.reserve(op->inputs.size());
       for (int j = 0; j < op->segment_count(); ++j)
         segments.push_back(stored[static_cast<size_t>(op->inputs[static_cast<size_t>(j)])]);
-      add_directly(*op, torch::cat(segments, 1), sum, picture_weights, number++, direct[op->name]);
+      visit(*op, torch::cat(segments, 1), sum, picture_weights);
     }
     for (torch::Tensor& state : states) state = state.detach();
   }
+}
+
+TEST(MomentObserver, EqualsTheDefinitionForEveryConvolution) {
+  constexpr int positions = 40;
+  const ir::Graph graph = various_convolutions();
+  MomentObserver observer(seed, positions);
+  uint64_t number = 0;
+  std::map<std::string, Sums> direct;
+  play(graph, observer,
+       [&](const ir::Op& op, const torch::Tensor& input, const torch::Tensor& sum,
+           const torch::Tensor& picture_weights) {
+         add_directly(op, input, sum, picture_weights, positions, number++, direct[op.name]);
+       });
+  for (const auto& [name, sums] : direct) {
+    const Moments moments = observer.moments(testing::op_named(graph, name));
+    // Float sums of 160 positions at most, of values of about 1.
+    EXPECT_LT(largest_difference(moments.second, sums.second / sums.weight), 1e-5) << name;
+    EXPECT_LT(largest_difference(moments.first, sums.first / sums.weight), 1e-5) << name;
+    EXPECT_GT(moments.second.abs().max().item<double>(), 0.01) << name;
+  }
+}
+
+// Of 10000 draws or more: the root mean square of what estimates miss is a hundredth.
+TEST(MomentObserver, EstimatesTheGradientsProductsOverAllPositions) {
+  const ir::Graph graph = various_convolutions();
+  MomentObserver observer(seed, 10000);
+  std::map<std::string, torch::Tensor> direct;
+  play(graph, observer,
+       [&](const ir::Op& op, const torch::Tensor&, const torch::Tensor& sum,
+           const torch::Tensor& picture_weights) {
+         const torch::Tensor& gradient = sum.grad();
+         if (!gradient.defined() || op.conv.depthwise) return;
+         const torch::Tensor products = torch::einsum(
+             "nihw,njhw,n->ij", {gradient.to(torch::kDouble), gradient.to(torch::kDouble),
+                                 picture_weights.to(torch::kDouble)});
+         torch::Tensor& all = direct[op.name];
+         all = all.defined() ? all + products : products;
+       });
+  EXPECT_GE(direct.size(), 5U);
   for (const ir::Op& op : graph.ops) {
     if (op.kind != ir::OpKind::conv) continue;
-    const Sums& sums = direct.at(op.name);
     const Moments moments = observer.moments(op);
-    // Float sums of 160 positions at most, of values of about 1.
-    EXPECT_LT(largest_difference(moments.second, sums.second / sums.weight), 1e-5) << op.name;
-    EXPECT_LT(largest_difference(moments.first, sums.first / sums.weight), 1e-5) << op.name;
-    EXPECT_GT(moments.second.abs().max().item<double>(), 0.01) << op.name;
-    ASSERT_EQ(moments.sensitivity.defined(), sums.sensitivity.defined()) << op.name;
-    if (!sums.sensitivity.defined()) continue;
-    EXPECT_LT(largest_difference(moments.sensitivity, sums.sensitivity),
-              1e-5 * sums.sensitivity.abs().max().item<double>())
+    ASSERT_EQ(moments.sensitivity.defined(), direct.count(op.name) == 1) << op.name;
+    if (!moments.sensitivity.defined()) continue;
+    const torch::Tensor& all = direct.at(op.name);
+    EXPECT_LT(largest_difference(moments.sensitivity, all), 0.05 * all.abs().max().item<double>())
         << op.name;
-    EXPECT_GT(sums.sensitivity.abs().max().item<double>(), 0) << op.name;
+    EXPECT_TRUE(torch::equal(moments.sensitivity, moments.sensitivity.t())) << op.name;
   }
 }
 

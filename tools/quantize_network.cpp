@@ -9,6 +9,7 @@
 #include "frontend/fuse.h"
 #include "ir/error.h"
 #include "quant/measure_policy.h"
+#include "quant/processors.h"
 #include "quant/split.h"
 #include "quant/train.h"
 #include "tools/calibration_clips.h"
