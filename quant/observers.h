@@ -102,9 +102,10 @@ class MomentObserver {
     std::shared_ptr<torch::Tensor> gradient = std::make_shared<torch::Tensor>();
     uint64_t seed = 0;  // of its random positions
   };
-  // Positions of the output, flat, [n], what each of them counts, [n], and what they were drawn by.
+  // Positions of the output, flat, [n], what each of them counts, [n], and what they were drawn by,
+  // [n] (undefined where there is no gradient).
   struct Positions {
-    torch::Tensor at, weight, importance;  // undefined where there is no gradient
+    torch::Tensor at, weight, importance;
   };
   Positions draw(const Pending& pending, const torch::Tensor& of_pictures,
                  const at::Generator& generator) const;
