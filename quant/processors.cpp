@@ -19,7 +19,7 @@ namespace mattec::quant {
 namespace {
 
 // OpenBLAS 0.3.21, that of Debian 12, takes an Intel processor it has not heard of for a Pentium 4,
-// and its products of matrices took 37 % of calibration's time in place of 9. It chooses its
+// and its products of matrices took 37 % of calibration's time in place of 11. It chooses its
 // kernels once, as it is loaded; only these two functions make it choose again.
 void mend_unknown_processor() {
 #ifdef __x86_64__

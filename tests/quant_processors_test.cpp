@@ -12,18 +12,18 @@ namespace mattec::quant {
 namespace {
 
 TEST(UseAllProcessors, LeavesNoNewProcessorToTheKernelsOfAnOldOne) {
-#ifndef __x86_64__
-  GTEST_SKIP() << "not an x86-64 processor";
-#else
-  if (openblas_get_corename == nullptr) GTEST_SKIP() << "LibTorch uses no OpenBLAS here";
-  if (__builtin_cpu_supports("avx2") == 0) GTEST_SKIP() << "the processor is an old one";
   use_all_processors();
-  EXPECT_NE(std::string(openblas_get_corename()), "Prescott");
+#ifdef __x86_64__
+  // Another BLAS has no such name.
+  if (openblas_get_corename != nullptr && __builtin_cpu_supports("avx2") != 0) {
+    EXPECT_NE(std::string(openblas_get_corename()), "Prescott");
+  }
+#endif
+  // And those it chose anew multiply.
   torch::manual_seed(1);
   const torch::Tensor a = torch::rand({70, 300}), b = torch::rand({300, 90});
   const torch::Tensor direct = (a.unsqueeze(2) * b.unsqueeze(0)).sum(1);
   EXPECT_LT((torch::mm(a, b) - direct).abs().max().item<double>(), 1e-3);
-#endif
 }
 
 }  // namespace
