@@ -11,7 +11,7 @@ again, so the script may be interrupted.
 A truth clip whose frames are PNG files is played by a library compiled for `host` and its size (the same bits as the
 interpreter's, half a second a frame faster), any other by the interpreter. Another build of mattec wants another output folder.
 """
-import argparse, itertools, json, math, os, pathlib, re, struct, subprocess, sys, time
+import argparse, itertools, json, math, os, pathlib, re, shutil, struct, subprocess, sys, time
 
 METRICS = ("mad", "mse", "grad", "conn", "dtssd")
 
@@ -63,11 +63,13 @@ def float_copies(arguments):
         if png_size(clip) is None:
             continue
         copy = arguments.output / pathlib.Path(arguments.model).stem / f"{clip.name}-float"
-        if not (copy / "pha").exists():
-            copy.mkdir(parents=True, exist_ok=True)
-            (copy / "src").unlink(missing_ok=True)
+        settings = {"model": str(pathlib.Path(arguments.model).resolve()), "clip": str(clip.resolve())}
+        if kept(copy / "made_of.json", settings) is None:
+            shutil.rmtree(copy, ignore_errors=True)
+            copy.mkdir(parents=True)
             (copy / "src").symlink_to((clip / "src").resolve())
             run([arguments.mattec, "run", arguments.model, copy / "src", "-o", copy / "pha"], copy / "run.log")
+            write_json(copy / "made_of.json", {"settings": settings})
         copies.append(copy)
     return copies
 
@@ -173,7 +175,11 @@ def parse():
     parser.add_argument("--size", default="512x288", help="of calibration frames")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frames", type=int, help="of each truth clip, at most")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    names = [pathlib.Path(clip).name for clip in arguments.truth]
+    if len(set(names)) < len(names):
+        parser.error("--truth: two clips have one name; results go by it")
+    return arguments
 
 
 def main():

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ir/error.h"
+#include "ir/fnv1a.h"
 #include "ir/graph_json.h"
 #include "ir/verify.h"
 
@@ -124,13 +125,10 @@ class Unpacker {
   std::set<std::string> used_;
 };
 
-// 64-bit FNV-1a over everything that the file says: any damaged byte changes it.
+// Over everything that the file says: any damaged byte changes it.
 std::string checksum_of(const Container& container) {
-  uint64_t hash = 14695981039346656037ULL;
-  const auto add = [&](const void* data, size_t size) {
-    const auto* bytes = static_cast<const uint8_t*>(data);
-    for (size_t i = 0; i < size; ++i) hash = (hash ^ bytes[i]) * 1099511628211ULL;
-  };
+  uint64_t hash = fnv1a(nullptr, 0);
+  const auto add = [&](const void* data, size_t size) { hash = fnv1a(data, size, hash); };
   const auto add_text = [&](const std::string& text) { add(text.c_str(), text.size() + 1); };
   for (const auto& [key, value] : container.metadata)
     if (key != "checksum") {

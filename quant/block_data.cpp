@@ -2,7 +2,10 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <numeric>
 #include <random>
+#include <string>
+#include <utility>
 
 #include "ir/sizes.h"
 #include "quant/jitter.h"
@@ -18,11 +21,55 @@ using torch::Tensor;
 
 size_t at(int index) { return static_cast<size_t>(index); }
 
+// At random, `length` frames; two of three times, unless they validate, in other colours.
+Clip part_of(const Clip& clip, size_t length, bool validates, std::mt19937_64& engine) {
+  const size_t first = engine() % (clip.size() - length + 1);
+  const bool altered = engine() % 3 != 0 && !validates;
+  Clip frames(clip.begin() + static_cast<long>(first),
+              clip.begin() + static_cast<long>(first + length));
+  const ColourJitter jitter(engine());
+  if (altered)
+    for (Frame& frame : frames) frame = jitter(frame);
+  return frames;
+}
+
 }  // namespace
+
+Tensor weighed_error(const Tensor& difference, const Tensor& sensitivity) {
+  constexpr double everywhere = 0.05;
+  const Tensor gradient = sensitivity.to(torch::kFloat);
+  const Tensor size = gradient.abs();
+  const Tensor change = gradient.sign() * size.sqrt() * difference;
+  return 0.5 * change.sum(1).square().sum() + 0.5 * change.square().sum() +
+         everywhere * size.mean() * difference.square().sum();
+}
+
+Tensor alpha_change(const Tensor& difference, const Tensor& sensitivity) {
+  const Tensor size = sensitivity.to(torch::kFloat).abs();
+  return size.square().sum() / size.sum().clamp_min(1e-30) * weighed_error(difference, sensitivity);
+}
+
+Tensor block_error(const BlockWindow& window, const Block& block,
+                   const std::function<Values(size_t t, const Values& before)>& inputs,
+                   const std::function<void(Values&)>& run, Measure measure) {
+  Tensor sum = torch::zeros({});
+  Values before;
+  for (size_t t = 0; t < window.exact.frames.size(); ++t) {
+    Values values = inputs(t, before);
+    run(values);
+    for (const ir::TensorId id : block.outputs) {
+      const Tensor& sensitivity = window.sensitivity[t][at(id)];
+      if (!sensitivity.defined()) continue;
+      sum = sum + measure(values[at(id)] - window.exact.frames[t][at(id)], sensitivity);
+    }
+    before = std::move(values);
+  }
+  return sum;
+}
 
 BlockData::BlockData(const ir::Graph& fused, const ir::Graph& quantized,
                      const std::vector<Block>& blocks, const std::vector<Clip>& clips,
-                     const ReconstructionOptions& options)
+                     const ReconstructionOptions& options, const Progress& progress)
     : blocks_(blocks),
       graph_(quantized),
       exact_graph_(with_float_borders(quantized, fused)),
@@ -36,22 +83,37 @@ BlockData::BlockData(const ir::Graph& fused, const ir::Graph& quantized,
     for (const ir::TensorId id : blocks[b].outputs) passed_on_[at(id)] = true;
     for (const ir::TensorId id : blocks[b].inputs) last_read_[at(id)] = static_cast<int>(b);
   }
-  std::mt19937_64 engine(options.seed);
-  for (size_t i = 0; i < clips.size(); ++i)
-    for (int k = 0; k < options.windows_per_clip; ++k) {
-      // Every second window starts as a clip does, with empty states.
-      const size_t warm_up = k % 2 == 0 ? 0 : at(options.warm_up);
-      const size_t first = engine() % (clips[i].size() - warm_up - at(options.window) + 1);
-      const bool altered = engine() % 3 != 0 && !is_validation_clip(i);
-      Clip frames(clips[i].begin() + static_cast<long>(first),
-                  clips[i].begin() + static_cast<long>(first + warm_up + at(options.window)));
-      const ColourJitter jitter(engine());
-      if (altered)
-        for (Frame& frame : frames) frame = jitter(frame);
-      (is_validation_clip(i) ? validation_ : training_).push_back(window(frames, warm_up));
-    }
+  play(clips, options, progress);
 }
 
+void BlockData::play(const std::vector<Clip>& clips, const ReconstructionOptions& options,
+                     const Progress& progress) {
+  std::mt19937_64 engine(options.seed);
+  const size_t all = clips.size() * at(options.windows_per_clip);
+  for (size_t made = 0; made < all; ++made) {
+    if (options.stop && options.stop()) return;
+    const size_t clip = made / at(options.windows_per_clip);
+    // Every second window of a clip starts as a clip does, with empty states.
+    const bool is_start = made % at(options.windows_per_clip) % 2 == 0;
+    const size_t warm_up = is_start ? 0 : at(options.warm_up);
+    const bool validates = is_validation_clip(clip);
+    add_window(part_of(clips[clip], warm_up + at(options.window), validates, engine), warm_up,
+               validates);
+    if (progress)
+      progress(static_cast<double>(made + 1) / static_cast<double>(all),
+               "playing windows, " + std::to_string(made + 1) + " of " + std::to_string(all));
+  }
+  is_complete_ = true;
+}
+
+void BlockData::add_window(const Clip& frames, size_t warm_up, bool validates) {
+  BlockWindow made = window(frames, warm_up);
+  if (!validates) own_errors_.push_back(own_errors(made));
+  made.exact.frames = made.quantized.frames;  // the rest comes again, block after block
+  (validates ? validation_ : training_).push_back(std::move(made));
+}
+
+// With all that blocks of the float network read and pass on.
 BlockWindow BlockData::window(const Clip& frames, size_t warm_up) {
   BlockWindow window;
   std::vector<Tensor>&exact = window.exact.states, &quantized = window.quantized.states;
@@ -90,10 +152,12 @@ void BlockData::set_empty_states(BlockWindow& window, const Tensor& frame) const
   }
 }
 
+// Keeps the float network's values, since they are there.
 void BlockData::find_sensitivity(BlockWindow& window, const std::vector<Tensor>& frames) {
   const torch::AutoGradMode gradients(true);
   std::vector<Values> seen;
   exact_.hooks.on_store = [&](ir::TensorId id, const Tensor& value) {
+    if (is_shared(at(id))) window.exact.frames[seen.size() - 1][at(id)] = value.detach();
     if (passed_on_[at(id)] && value.requires_grad()) {
       value.retain_grad();
       seen.back()[at(id)] = value;
@@ -120,6 +184,38 @@ void BlockData::find_sensitivity(BlockWindow& window, const std::vector<Tensor>&
   }
 }
 
+std::vector<double> BlockData::own_errors(const BlockWindow& window) const {
+  const torch::NoGradGuard no_gradients;
+  std::vector<double> errors;
+  errors.reserve(blocks_.size());
+  for (const Block& block : blocks_) {
+    const auto inputs_of = [&](size_t t, const Values& before) {
+      return inputs(window.exact, block, t, before);
+    };
+    const auto run = [&](Values& values) { run_block(graph_, block, start_, values); };
+    errors.push_back(block_error(window, block, inputs_of, run, alpha_change).item<double>());
+  }
+  return errors;
+}
+
+std::vector<double> BlockData::gains() const {
+  const auto sum_of = [](const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0);
+  };
+  double sum = 0;
+  for (const std::vector<double>& errors : own_errors_) sum += sum_of(errors);
+  const auto windows = static_cast<double>(own_errors_.size());
+  // Some windows have a hundred times the error of others: shares make them alike. One with hardly
+  // any error has little to tell.
+  const double slack = 0.01 * sum / windows + 1e-12;
+  std::vector<double> gains(blocks_.size(), 0);
+  for (const std::vector<double>& errors : own_errors_) {
+    const double all = sum_of(errors) + slack;
+    for (size_t b = 0; b < gains.size(); ++b) gains[b] += errors[b] / all / windows;
+  }
+  return gains;
+}
+
 Values BlockData::inputs(const BlockWindow::Network& network, const Block& block, size_t t,
                          const Values& before) const {
   Values values(graph_.tensors.size());
@@ -138,7 +234,7 @@ void BlockData::run(BlockWindow::Network& network, const Block& block, const Exe
     run_block(graph_, block, executor, values);
     for (const int i : block.ops) {
       const ir::TensorId id = graph_.ops[at(i)].output;
-      if (passed_on_[at(id)] || last_read_[at(id)] >= 0) network.frames[t][at(id)] = values[at(id)];
+      if (is_shared(at(id))) network.frames[t][at(id)] = values[at(id)];
     }
     before = std::move(values);
   }

@@ -4,11 +4,13 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <vector>
 
 #include "ir/graph.h"
 #include "quant/block_network.h"
 #include "quant/blocks.h"
+#include "quant/calibrate.h"
 #include "quant/executor.h"
 #include "quant/frames.h"
 
@@ -29,13 +31,41 @@ struct BlockWindow {
   std::vector<torch::Tensor> alpha;  // the float network's
 };
 
+// About how much alpha changes: `difference` as one error at each pixel, and as errors of channels
+// on their own, weighed alike. The weight is the size of the gradient, not its square, of which a
+// few pixels have nearly all. A little of the mean is added everywhere: where alpha is saturated
+// there is no gradient, but larger errors would show.
+torch::Tensor weighed_error(const torch::Tensor& difference, const torch::Tensor& sensitivity);
+
+// The same times the gradient's size where there is one: the square of a change of alpha, whatever
+// the tensor's unit is. Those of different tensors compare.
+torch::Tensor alpha_change(const torch::Tensor& difference, const torch::Tensor& sensitivity);
+
+using Measure = torch::Tensor (*)(const torch::Tensor& difference,
+                                  const torch::Tensor& sensitivity);
+
+// Sum over frames and over what the block passes on. `inputs` is what it reads in frame `t`, where
+// the frame before has the values `before`; `run` computes a frame.
+torch::Tensor block_error(const BlockWindow& window, const Block& block,
+                          const std::function<Values(size_t t, const Values& before)>& inputs,
+                          const std::function<void(Values&)>& run, Measure measure);
+
 class BlockData {
  public:
-  // `fused`: what `quantized` was made from. The graphs and `blocks` must outlive it.
+  // Plays the windows. `fused`: what `quantized` was made from. The graphs and `blocks` must
+  // outlive it.
   BlockData(const ir::Graph& fused, const ir::Graph& quantized, const std::vector<Block>& blocks,
-            const std::vector<Clip>& clips, const ReconstructionOptions& options);
+            const std::vector<Clip>& clips, const ReconstructionOptions& options,
+            const Progress& progress = {});
   BlockData(const BlockData&) = delete;  // the executor holds the address of its graph
   BlockData& operator=(const BlockData&) = delete;
+
+  // False where `stop` of the options ended the playing; then it is of no use.
+  bool is_complete() const { return is_complete_; }
+
+  // Of each block: its share of the error that blocks of the start make by themselves, from the
+  // float network's values. Mean over training windows, which count alike.
+  std::vector<double> gains() const;
 
   // The float network's outputs of the block, in every window.
   void teach(const Block& block);
@@ -56,9 +86,15 @@ class BlockData {
                 const Values& before) const;
 
  private:
+  void play(const std::vector<Clip>& clips, const ReconstructionOptions& options,
+            const Progress& progress);
+  void add_window(const Clip& frames, size_t warm_up, bool validates);
   BlockWindow window(const Clip& frames, size_t warm_up);
   void set_empty_states(BlockWindow& window, const torch::Tensor& frame) const;
   void find_sensitivity(BlockWindow& window, const std::vector<torch::Tensor>& frames);
+  std::vector<double> own_errors(const BlockWindow& window) const;
+  // Whether other blocks read the tensor, or are compared by it.
+  bool is_shared(size_t id) const { return passed_on_[id] || last_read_[id] >= 0; }
   void run(BlockWindow::Network& network, const Block& block, const Executor& executor);
   void let_go(BlockWindow& window) const;
 
@@ -74,6 +110,8 @@ class BlockData {
   int done_ = 0;                 // blocks advanced by
   at::Generator generator_;
   std::vector<BlockWindow> training_, validation_;
+  std::vector<std::vector<double>> own_errors_;  // of each training window: by block, of the start
+  bool is_complete_ = false;
 };
 
 }  // namespace mattec::quant

@@ -10,6 +10,7 @@ namespace mattec::quant {
 struct Frame {
   int width = 0, height = 0;
   std::vector<uint8_t> rgb;
+  std::vector<uint8_t> alpha = {};  // its exact matte, [row][column]; empty: not known
 };
 
 // Consecutive frames of one size; recurrent states start empty at the first.

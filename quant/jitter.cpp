@@ -27,12 +27,15 @@ ColourJitter::ColourJitter(uint64_t seed) {
 }
 
 Frame ColourJitter::operator()(const Frame& frame) const {
-  Frame altered{frame.width, frame.height, std::vector<uint8_t>(frame.rgb.size())};
+  Frame altered{frame.width, frame.height, std::vector<uint8_t>(frame.rgb.size()),
+                std::vector<uint8_t>(frame.alpha.size())};
   for (int y = 0; y < frame.height; ++y)
     for (int x = 0; x < frame.width; ++x) {
-      const size_t row = static_cast<size_t>(y) * frame.width;
-      const uint8_t* from = &frame.rgb[(row + (mirrored_ ? frame.width - 1 - x : x)) * 3];
+      const size_t row = static_cast<size_t>(y) * frame.width,
+                   source = row + (mirrored_ ? frame.width - 1 - x : x);
+      const uint8_t* from = &frame.rgb[source * 3];
       uint8_t* to = &altered.rgb[(row + x) * 3];
+      if (!frame.alpha.empty()) altered.alpha[row + x] = frame.alpha[source];
       float value[3];
       for (int c = 0; c < 3; ++c) value[c] = value_[c][from[source_channel_[c]]];
       const float grey = (value[0] + value[1] + value[2]) / 3;

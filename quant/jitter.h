@@ -10,7 +10,8 @@
 namespace mattec::quant {
 
 // One alteration, constant over a clip: channel order, gamma, gain and offset per channel,
-// saturation, mirror. The same seed gives the same alteration with every compiler.
+// saturation, mirror (of an exact matte, too). The same seed gives the same alteration with every
+// compiler.
 class ColourJitter {
  public:
   explicit ColourJitter(uint64_t seed);

@@ -181,7 +181,7 @@ void MomentObserver::see(const ir::Op& convolution, const torch::Tensor& input) 
 }
 
 void MomentObserver::see_sum(const ir::Op&, const torch::Tensor& sum) {
-  pending_.back().gradient = gradient_of(sum);
+  if (sum.requires_grad()) pending_.back().gradient = gradient_of(sum);
 }
 
 MomentObserver::Positions MomentObserver::draw(const Pending& pending,

@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <random>
+#include <string>
+#include <utility>
 
 #include "ir/error.h"
 #include "ir/sizes.h"
@@ -23,38 +26,6 @@ using torch::optim::AdamOptions;
 
 size_t at(int index) { return static_cast<size_t>(index); }
 
-// About how much alpha changes: `difference` as one error at each pixel, and as errors of channels
-// on their own, weighed alike. The weight is the size of the gradient, not its square, of which a
-// few pixels have nearly all. A little of the mean is added everywhere: where alpha is saturated
-// there is no gradient, but larger errors would show.
-Tensor weighed(const Tensor& difference, const Tensor& sensitivity) {
-  constexpr double everywhere = 0.05;
-  const Tensor gradient = sensitivity.to(torch::kFloat);
-  const Tensor size = gradient.abs();
-  const Tensor change = gradient.sign() * size.sqrt() * difference;
-  return 0.5 * change.sum(1).square().sum() + 0.5 * change.square().sum() +
-         everywhere * size.mean() * difference.square().sum();
-}
-
-// Runs a block over a window. `run(values)` computes a frame.
-template <typename Inputs, typename Run>
-Tensor error_of(const BlockWindow& window, const Block& block, const Inputs& inputs,
-                const Run& run) {
-  Tensor sum = torch::zeros({});
-  Values before;
-  for (size_t t = 0; t < window.exact.frames.size(); ++t) {
-    Values values = inputs(t, before);
-    run(values);
-    for (const ir::TensorId id : block.outputs) {
-      const Tensor& sensitivity = window.sensitivity[t][at(id)];
-      if (!sensitivity.defined()) continue;
-      sum = sum + weighed(values[at(id)] - window.exact.frames[t][at(id)], sensitivity);
-    }
-    before = std::move(values);
-  }
-  return sum;
-}
-
 // Of the integers of `quantized`, in each window.
 std::vector<double> errors_of(const std::vector<BlockWindow>& windows, const BlockData& data,
                               const Block& block, const ir::Graph& quantized) {
@@ -66,7 +37,7 @@ std::vector<double> errors_of(const std::vector<BlockWindow>& windows, const Blo
       return data.inputs(window.quantized, block, t, before);
     };
     const auto run = [&](Values& values) { run_block(quantized, block, executor, values); };
-    errors.push_back(error_of(window, block, inputs, run).item<double>());
+    errors.push_back(block_error(window, block, inputs, run, weighed_error).item<double>());
   }
   return errors;
 }
@@ -101,17 +72,45 @@ double cost_of(const ir::Graph& graph, const Block& block, const std::vector<ir:
   return cost;
 }
 
-// Steps of each block: those of the cheap ones are more, by the square root of the cost; all
-// together cost as much as `mean` steps of every block.
-std::vector<int> steps_of(const std::vector<double>& costs, int mean) {
-  double all = 0, roots = 0;
-  for (const double cost : costs) all += cost, roots += std::sqrt(cost);
-  std::vector<int> steps;
-  steps.reserve(costs.size());
-  for (const double cost : costs)
-    steps.push_back(std::max(1, static_cast<int>(mean * all / (roots * std::sqrt(cost)))));
-  return steps;
+std::vector<double> costs_of(const ir::Graph& graph, const std::vector<Block>& blocks,
+                             const Frame& frame) {
+  const std::vector<ir::Size> sizes = ir::infer_sizes(graph, {frame.height, frame.width});
+  std::vector<double> costs;
+  costs.reserve(blocks.size());
+  for (const Block& block : blocks) costs.push_back(cost_of(graph, block, sizes));
+  return costs;
 }
+
+// Steps of each block, and how far the whole is: windows are played first, then steps count by
+// their cost.
+class Plan {
+ public:
+  Plan(std::vector<double> costs, const std::vector<double>& gains, int mean, double playing)
+      : costs_(std::move(costs)), steps_(steps_of(gains, costs_, mean)), playing_(playing) {
+    for (size_t b = 0; b < costs_.size(); ++b) {
+      before_.push_back(all_);
+      all_ += costs_[b] * steps_[b];
+    }
+  }
+  int steps(size_t block) const { return steps_[block]; }
+  double fraction(size_t block, int step) const {
+    return playing_ + (1 - playing_) * (before_[block] + costs_[block] * step) / all_;
+  }
+
+  // The share of the windows in the whole's time. To play one takes as long as one and a half steps
+  // of every block.
+  static double playing(size_t clips, const ReconstructionOptions& options) {
+    const double windows = 1.5 * static_cast<double>(clips) * options.windows_per_clip;
+    return windows / (windows + options.steps);
+  }
+
+ private:
+  std::vector<double> costs_;
+  std::vector<int> steps_;
+  double playing_;
+  std::vector<double> before_;  // of each block: what those before it cost
+  double all_ = 0;
+};
 
 class BlockTrainer {
  public:
@@ -130,17 +129,19 @@ class BlockTrainer {
   bool has_work() const { return slack_ > 0 && !network_.roundings().empty(); }
   ir::Graph folded() const { return network_.folded(); }
 
-  void train(int steps, std::vector<double>& losses) {
-    if (options_.method == Reconstruction::qdrop) {
-      std::vector<Tensor> slow = network_.biases();
-      slow.insert(slow.end(), network_.scales().begin(), network_.scales().end());
-      pass(steps, slow, Pass::joint, losses);
-      return;
-    }
-    pass(steps * 3 / 4, network_.biases(), Pass::roundings, losses);
+  // Returns how many steps it made: fewer where it was stopped. `after_step` is told how many they
+  // are so far.
+  int train(int steps, std::vector<double>& losses, std::function<void(int)> after_step) {
+    after_step_ = std::move(after_step);
     std::vector<Tensor> slow = network_.biases();
     slow.insert(slow.end(), network_.scales().begin(), network_.scales().end());
-    pass(steps - steps * 3 / 4, slow, Pass::scales, losses);
+    if (options_.method == Reconstruction::qdrop) {
+      pass(steps, slow, Pass::joint, losses);
+    } else {
+      pass(steps * 3 / 4, network_.biases(), Pass::roundings, losses);
+      pass(steps - steps * 3 / 4, slow, Pass::scales, losses);
+    }
+    return made_;
   }
 
  private:
@@ -168,6 +169,7 @@ class BlockTrainer {
       loss.backward();
       if (rounds) decide(share, balance);
       optimizer.step();
+      after_step_(++made_);
     }
   }
 
@@ -210,8 +212,8 @@ class BlockTrainer {
       }
       return values;
     };
-    return error_of(window, block_, inputs, [this](Values& values) { network_.run(values); }) /
-           (before_[i] + slack_);
+    const auto run = [this](Values& values) { network_.run(values); };
+    return block_error(window, block_, inputs, run, weighed_error) / (before_[i] + slack_);
   }
 
   static AdamOptions& options_of(Adam& optimizer, size_t group) {
@@ -227,6 +229,8 @@ class BlockTrainer {
   at::Generator generator_;
   std::vector<double> before_;  // of each window
   double slack_;
+  std::function<void(int)> after_step_;
+  int made_ = 0;  // steps
 };
 
 // Takes `changed` over where it is better.
@@ -241,16 +245,32 @@ void judge(ir::Graph changed, const Block& block, const BlockData& data, ir::Gra
   alpha = std::move(now);
 }
 
+// For people.
+std::string place_of(const std::vector<Block>& blocks, size_t b) {
+  return "reconstructing, block " + std::to_string(b + 1) + " of " + std::to_string(blocks.size()) +
+         " (" + blocks[b].name + "), ";
+}
+
+bool is_like(const ir::Graph& a, const ir::Graph& b) {
+  return a.tensors.size() == b.tensors.size() &&
+         std::equal(a.ops.begin(), a.ops.end(), b.ops.begin(), b.ops.end(),
+                    [](const ir::Op& x, const ir::Op& y) { return x.name == y.name; });
+}
+
 // Brings the record back to the last whole block, and the network too; returns the block that is
-// next.
-size_t go_on(ReconstructionRecord& record, ir::Graph& network) {
+// next, of `blocks`.
+size_t go_on(ReconstructionRecord& record, size_t blocks, ir::Graph& network) {
   if (!record.stopped) return 0;
-  ReconstructionRecord::Stopped stopped = std::move(*record.stopped);
-  record.stopped.reset();
-  network = std::move(stopped.network);
-  record.blocks.resize(stopped.blocks);
+  const ReconstructionRecord::Stopped& stopped = *record.stopped;
+  const size_t next = stopped.blocks;
+  if (next > std::min(blocks, record.blocks.size()) || stopped.steps > record.loss.size() ||
+      !is_like(stopped.network, network))
+    throw Error("reconstruct: the state to go on from is damaged, or of another network");
+  network = stopped.network;
+  record.blocks.resize(next);
   record.loss.resize(stopped.steps);
-  return stopped.blocks;
+  record.stopped.reset();
+  return next;
 }
 
 }  // namespace
@@ -263,26 +283,45 @@ void require_reconstruction_clips(const std::vector<Clip>& clips,
   require_training_clips(clips, training);
 }
 
+std::vector<int> steps_of(const std::vector<double>& gains, const std::vector<double>& costs,
+                          int mean) {
+  double all = 0, roots = 0;
+  for (size_t b = 0; b < costs.size(); ++b) {
+    all += costs[b];
+    roots += std::sqrt(gains[b] * costs[b]);
+  }
+  const double by_root = roots > 0 ? std::max(0, mean - 1) * all / roots : 0;
+  std::vector<int> steps;
+  steps.reserve(costs.size());
+  for (size_t b = 0; b < costs.size(); ++b)
+    steps.push_back(1 + static_cast<int>(std::lround(by_root * std::sqrt(gains[b] / costs[b]))));
+  return steps;
+}
+
 ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
                       const std::vector<Clip>& clips, const ReconstructionOptions& options,
                       ReconstructionRecord& record, const Progress& progress) {
   require_reconstruction_clips(clips, options);
   const std::vector<Block> blocks = blocks_of(quantized);
-  BlockData data(fused, quantized, blocks, clips, options);
-  const Frame& frame = clips[0][0];
-  const std::vector<ir::Size> sizes = ir::infer_sizes(quantized, {frame.height, frame.width});
-  std::vector<double> costs;
-  costs.reserve(blocks.size());
-  for (const Block& block : blocks) costs.push_back(cost_of(quantized, block, sizes));
-  const std::vector<int> steps = steps_of(costs, options.steps);
-  double done = 0, all = 0;
-  for (size_t b = 0; b < blocks.size(); ++b) all += costs[b] * steps[b];
   ir::Graph result = quantized;
-  const size_t first = go_on(record, result);
+  const size_t first = go_on(record, blocks.size(), result);
+  const double playing = Plan::playing(clips.size(), options);
+  BlockData data(fused, quantized, blocks, clips, options,
+                 [&](double fraction, const std::string& what) {
+                   if (progress) progress(playing * fraction, what);
+                 });
+  if (!data.is_complete()) {
+    record.stopped = {result, first, record.loss.size()};
+    return result;
+  }
+  const Plan plan(costs_of(quantized, blocks, clips[0][0]), data.gains(), options.steps, playing);
+  const auto tell = [&](size_t b, int step, const std::string& what) {
+    if (progress) progress(plan.fraction(b, step), place_of(blocks, b) + what);
+  };
   for (size_t b = 0; b < first; ++b) {
     data.teach(blocks[b]);
     data.advance(blocks[b], result);
-    done += costs[b] * steps[b];
+    tell(b, plan.steps(b), "as it was");
   }
   std::vector<double> alpha = data.alpha_errors(result);
   for (size_t b = first; b < blocks.size(); ++b) {
@@ -292,23 +331,21 @@ ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
       break;
     }
     const Block& block = blocks[b];
+    const int steps = plan.steps(b);
     data.teach(block);
     BlockTrainer trainer(fused, result, block, data, options, options.seed * 1000 + b);
     ReconstructedBlock entry{block.name};
     if (trainer.has_work()) {
-      trainer.train(steps[b], record.loss);
-      entry.steps = static_cast<int>(record.loss.size() - before.steps);
-      if (entry.steps < steps[b]) record.stopped = before;
+      entry.steps = trainer.train(steps, record.loss, [&](int step) {
+        tell(b, step, "step " + std::to_string(step) + " of " + std::to_string(steps));
+      });
+      if (entry.steps < steps) record.stopped = before;
       judge(trainer.folded(), block, data, result, alpha, entry);
     }
     record.blocks.push_back(entry);
     if (record.stopped) break;
     data.advance(block, result);
-    done += costs[b] * steps[b];
-    if (progress)
-      progress(done / all, "reconstructing, block " + std::to_string(b + 1) + " of " +
-                               std::to_string(blocks.size()) + " (" + block.name +
-                               "), error of alpha " + std::to_string(1e3 * mean_of(alpha)) + "e-3");
+    tell(b, steps, "error of alpha " + std::to_string(1e3 * mean_of(alpha)) + "e-3");
   }
   return result;
 }

@@ -22,7 +22,7 @@ namespace {
 using torch::Tensor;
 
 // Layers whose outputs should stay close to the teacher's: those that end a block of the encoder
-// (projections), decoder convolutions and recurrent candidates, of more than one pixel.
+// (projections), decoder convolutions and recurrent candidates.
 std::vector<ir::TensorId> watched_layers(const ir::Graph& fused) {
   std::vector<ir::TensorId> watched;
   for (const ir::Op& op : fused.ops) {
@@ -46,11 +46,14 @@ class Teacher {
       return value;
     };
   }
-  Tensor alpha(const Tensor& frame, std::vector<Tensor>& states) {
+  // The exact matte where the frame has one, else the float network's.
+  Tensor alpha(const Frame& frame, std::vector<Tensor>& states) {
     const torch::NoGradGuard no_gradients;
-    return executor_.step(frame, states)[alpha_];
+    const Tensor alpha = executor_.step(network_input(frame), states)[alpha_];
+    if (frame.alpha.empty()) return alpha;
+    return torch::tensor(frame.alpha).view({1, 1, frame.height, frame.width}) / 255.0;
   }
-  // Of the last frame.
+  // The float network's, of the last frame.
   const std::map<ir::TensorId, Tensor>& layers() const { return layers_; }
 
  private:
@@ -177,7 +180,7 @@ class Trainer {
     Validation validation{std::move(frames), {}};
     std::vector<Tensor> states;
     for (const Frame& frame : validation.frames)
-      validation.taught.push_back(teacher_.alpha(network_input(frame), states));
+      validation.taught.push_back(teacher_.alpha(frame, states));
     validation_.push_back(std::move(validation));
   }
 
@@ -186,14 +189,14 @@ class Trainer {
     std::vector<Tensor> states;
     Clip result;
     for (size_t t = 0; t < frames.size(); ++t)
-      result.push_back(
-          quant::composed(frames[t], teacher_.alpha(network_input(frames[t]), states), behind[t]));
+      result.push_back(quant::composed(frames[t], teacher_.alpha(frames[t], states), behind[t]));
     return result;
   }
 
   void add_layer(ir::TensorId id, const Tensor& value) {
     const auto layer = teacher_.layers().find(id);
     if (!torch::GradMode::is_enabled() || layer == teacher_.layers().end()) return;
+    if (value.numel() < 2) return;  // has no variance
     const Tensor error = torch::mse_loss(value, layer->second) / (layer->second.var() + 1e-8);
     layer_error_ = layer_error_.defined() ? layer_error_ + error : error;
   }
@@ -204,7 +207,7 @@ class Trainer {
     Tensor loss = torch::zeros({}), before, taught_before;
     for (size_t t = 0; t < window.frames.size(); ++t) {
       const Tensor frame = network_input(window.frames[t]);
-      const Tensor taught = teacher_.alpha(frame, teacher_states);
+      const Tensor taught = teacher_.alpha(window.frames[t], teacher_states);
       if (static_cast<int>(t) < window.warm_up) {
         const torch::NoGradGuard no_gradients;
         student_.step(frame, states);
@@ -212,8 +215,10 @@ class Trainer {
       }
       layer_error_ = Tensor();
       const Tensor alpha = student_.step(frame, states)[alpha_];
-      loss = loss + torch::l1_loss(alpha, taught) +
-             options_.layer_weight / static_cast<double>(teacher_.layers().size()) * layer_error_;
+      loss = loss + torch::l1_loss(alpha, taught);
+      if (layer_error_.defined())
+        loss = loss +
+               options_.layer_weight / static_cast<double>(teacher_.layers().size()) * layer_error_;
       if (options_.flow && before.defined()) {
         const Flow flow = flow_to_previous(window.frames[t - 1], window.frames[t]);
         const Tensor change = alpha - warp(before, flow),
@@ -263,21 +268,24 @@ void go_on(const TrainingRecord& record, Trainer& trainer, torch::optim::Adam& o
 
 }  // namespace
 
+void require_training_clip(const Clip& clip, const std::string& name,
+                           const TrainingOptions& options) {
+  const auto least = static_cast<size_t>(options.window) + static_cast<size_t>(options.warm_up);
+  if (clip.size() < least)
+    throw Error("train: " + name + " has " + std::to_string(clip.size()) +
+                " frames; training needs " + std::to_string(least) + " of each clip");
+  constexpr int least_side = 16;  // of DIS
+  if (options.flow && std::min(clip[0].width, clip[0].height) < least_side)
+    throw Error("train: " + name + " is played at " + std::to_string(clip[0].width) + "x" +
+                std::to_string(clip[0].height) +
+                "; optical flow needs 16x16 at least: another --size, or --ofa off");
+}
+
 void require_training_clips(const std::vector<Clip>& clips, const TrainingOptions& options) {
   if (clips.size() < 2)
     throw Error("train: one calibration clip; training needs two at least, one to validate on");
-  const auto least = static_cast<size_t>(options.window) + static_cast<size_t>(options.warm_up);
   for (size_t i = 0; i < clips.size(); ++i)
-    if (clips[i].size() < least)
-      throw Error("train: calibration clip " + std::to_string(i + 1) + " has " +
-                  std::to_string(clips[i].size()) + " frames; training needs " +
-                  std::to_string(least) + " of each clip");
-  constexpr int least_side = 16;  // of DIS
-  for (size_t i = 0; options.flow && i < clips.size(); ++i)
-    if (std::min(clips[i][0].width, clips[i][0].height) < least_side)
-      throw Error("train: calibration clip " + std::to_string(i + 1) + " is played at " +
-                  std::to_string(clips[i][0].width) + "x" + std::to_string(clips[i][0].height) +
-                  "; optical flow needs 16x16 at least: another --size, or --ofa off");
+    require_training_clip(clips[i], "calibration clip " + std::to_string(i + 1), options);
 }
 
 ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::vector<Clip>& clips,
@@ -285,12 +293,13 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
   require_training_clips(clips, options);
   Trainer trainer(fused, quantized, clips, options);
   torch::optim::Adam optimizer(trainer.parameters(), options.learning_rate);
+  trainer.keep();
   double least = std::numeric_limits<double>::infinity();
   for (const auto& [step, error] : record.validation) least = std::min(least, error);
   const auto validate = [&](int step) {
     const double error = trainer.validation_error();
     record.validation.emplace_back(step, error);
-    if (error >= least) return;
+    if (!(error < least)) return;  // not a number is no better either
     least = error;
     record.best_step = step;
     trainer.keep();

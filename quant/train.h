@@ -1,5 +1,5 @@
 // Training after rounding, end to end on the matte: Global Affine Calibration and Optical-Flow
-// Assistance (PTQ4VM) with the float network as the teacher. No labels.
+// Assistance (PTQ4VM). The float network is the teacher, and exact mattes where frames have them.
 #pragma once
 
 #include <cstdint>
@@ -40,13 +40,17 @@ struct TrainingRecord {
   std::string state;  // where `stop` ended training: what goes on from there takes
 };
 
-// Throws Error, naming the clip, unless there are two clips at least, each of at least window +
-// warm_up frames, which with `flow` are 16x16 at least.
+// Throws Error, naming the clip, unless it has at least window + warm_up frames, which with `flow`
+// are 16x16 at least.
+void require_training_clip(const Clip& clip, const std::string& name,
+                           const TrainingOptions& options);
+// The same of each clip, and that there are two at least.
 void require_training_clips(const std::vector<Clip>& clips, const TrainingOptions& options);
 
 // Returns `quantized` with trained parameters folded in, those of the least validation error (the
 // geometric mean of mean |alpha - teacher's| over the clips that only validate, as they are and
-// with the subject before another clip); step 0, `quantized` itself, competes.
+// with the subject before another clip); step 0, `quantized` itself, competes. The teacher's matte
+// is the exact one where a frame has it; its layers are the float network's.
 // `fused` is the float graph that `quantized` was made from. Clips as for observe(), and as
 // require_training_clips() has them. Same arguments and LibTorch threads give the same result, also
 // where training was stopped and goes on: with the record that the stopped call filled (its state

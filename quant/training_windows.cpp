@@ -62,6 +62,9 @@ void Windows::read(torch::serialize::InputArchive& archive) {
   std::istringstream(text.toStringRef()) >> engine_;
   torch::Tensor order;
   archive.read("order", order);
+  TORCH_CHECK(order.numel() == 0 || (order.min().item<int64_t>() >= 0 &&
+                                     order.max().item<int64_t>() < int64_t(clips_.size())),
+              "order names a clip that there is not");
   order_.assign(order.data_ptr<int64_t>(), order.data_ptr<int64_t>() + order.numel());
 }
 

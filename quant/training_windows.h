@@ -32,6 +32,7 @@ class Windows {
   Window next();
   // All that next() depends on, but for what the constructor was given.
   void write(torch::serialize::OutputArchive& archive) const;
+  // Throws c10::Error where that does not fit.
   void read(torch::serialize::InputArchive& archive);
 
  private:

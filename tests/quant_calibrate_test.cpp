@@ -242,7 +242,7 @@ TEST(ColourJitter, IsFixedByItsSeed) {
 
 TEST(ColourJitter, MovesWholeChannelsAndMirrorsRows) {
   // One bright pixel at the left: in some seeds it comes out at the right, never elsewhere.
-  Frame frame{4, 1, std::vector<uint8_t>(12, 10)};
+  Frame frame{4, 1, std::vector<uint8_t>(12, 10), {255, 0, 0, 1}};
   frame.rgb[0] = frame.rgb[1] = frame.rgb[2] = 200;
   int mirrored = 0;
   for (uint64_t seed = 0; seed < 40; ++seed) {
@@ -250,6 +250,9 @@ TEST(ColourJitter, MovesWholeChannelsAndMirrorsRows) {
     const int left = altered.rgb[0] + altered.rgb[1] + altered.rgb[2];
     const int right = altered.rgb[9] + altered.rgb[10] + altered.rgb[11];
     mirrored += right > left ? 1 : 0;
+    // The exact matte goes with it.
+    const std::vector<uint8_t> as_it_was = {255, 0, 0, 1}, turned = {1, 0, 0, 255};
+    EXPECT_EQ(altered.alpha, right > left ? turned : as_it_was);
     EXPECT_NE(left, right);
     for (int c = 3; c < 6; ++c) EXPECT_EQ(altered.rgb[c], altered.rgb[c + 3]);
   }

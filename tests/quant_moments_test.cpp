@@ -142,6 +142,19 @@ void play(const ir::Graph& graph, MomentObserver& observer, const Visit& visit) 
   }
 }
 
+// As of a convolution that reads a state alone: nothing to differentiate.
+TEST(MomentObserver, TakesSumsWithoutAGradient) {
+  const ir::Graph graph = SmallMattingNetwork(3).graph;
+  const ir::Op& op = *std::find_if(graph.ops.begin(), graph.ops.end(), [](const ir::Op& each) {
+    return each.kind == ir::OpKind::conv && !each.conv.depthwise;
+  });
+  MomentObserver observer(1, 50);
+  observer.see(op, torch::rand({2, graph.tensor(op.inputs[0]).channels, 10, 14}));
+  observer.see_sum(op, torch::rand({2, op.conv.output_channels, 10, 14}));
+  observer.add();
+  EXPECT_FALSE(observer.moments(op).sensitivity.defined());
+}
+
 TEST(MomentObserver, EqualsTheDefinitionForEveryConvolution) {
   constexpr int positions = 40;
   const ir::Graph graph = various_convolutions();

@@ -1,8 +1,13 @@
 // Block reconstruction: what is trained is what the integer engine then computes, and it helps.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
+
+#include "error_of.h"
 #include "ir/error.h"
 #include "played_bytes.h"
+#include "quant/block_data.h"
 #include "quant/block_network.h"
 #include "quant/reconstruct.h"
 #include "quant/simulate.h"
@@ -146,6 +151,81 @@ TEST(BlockNetwork, LeavesADroppedShareUnrounded) {
   EXPECT_NEAR(unrounded(0.5), all / 2, 0.1 * all);
 }
 
+// One channel, the same error and gradient everywhere: the sum of squared changes of alpha, but for
+// the little that is added everywhere.
+TEST(AlphaChange, IsASquareOfAlphasWhateverTheTensorsUnit) {
+  const Tensor even = torch::full({1, 1, 5, 7}, 0.25);
+  EXPECT_NEAR(alpha_change(even, 2 * even).item<double>(), 1.05 * 35 * 0.125 * 0.125, 1e-5);
+  EXPECT_EQ(alpha_change(even, 0 * even).item<double>(), 0);
+  torch::manual_seed(1);
+  const Tensor difference = torch::randn({1, 4, 5, 7}), gradient = torch::randn({1, 4, 5, 7});
+  const double change = alpha_change(difference, gradient).item<double>();
+  EXPECT_NEAR(alpha_change(8 * difference, gradient / 8).item<double>(), change, 1e-4 * change);
+}
+
+TEST(StepsOf, GoByTheRootOfGainOverCost) {
+  const std::vector<double> gains = {0.1, 0.4, 0.1, 0.4, 0}, costs = {1, 1, 4, 4, 1};
+  for (const int mean : {4, 1001}) {
+    const std::vector<int> steps = steps_of(gains, costs, mean);
+    // Each is rounded by half a step at most.
+    EXPECT_NEAR(std::inner_product(steps.begin(), steps.end(), costs.begin(), 0.0), mean * 11, 5.5);
+    EXPECT_NEAR(steps[1] - 1, 2 * (steps[0] - 1), 2);
+    EXPECT_NEAR(steps[2] - 1, (steps[0] - 1) / 2.0, 1);
+    EXPECT_NEAR(steps[3], steps[0], 1);
+    EXPECT_EQ(steps[4], 1);
+  }
+  EXPECT_EQ(steps_of(gains, costs, 1), std::vector<int>(5, 1));
+  EXPECT_EQ(steps_of({0, 0}, {1, 4}, 100), std::vector<int>(2, 1));
+}
+
+// Nearest rounding, which changes nothing elsewhere: weights of `block` at 4 bits, all else at 8.
+ir::Graph with_low_weights(const ir::Graph& fused, const ir::Graph& even, const Block& block) {
+  CalibrationOptions options;
+  options.method = Method::minmax;
+  options.window = 6;
+  BitPolicy policy;
+  for (const int i : block.ops) {
+    const ir::Op& op = even.ops[static_cast<size_t>(i)];
+    if (op.kind == ir::OpKind::conv) policy.weight_bits[op.name] = 4;
+  }
+  return quantize(fused, observe(fused, training_clips(), options), policy, options);
+}
+
+// The sum of all but one.
+double rest(const std::vector<double>& values, size_t but) {
+  double sum = 0;
+  for (size_t i = 0; i < values.size(); ++i) sum += i == but ? 0 : values[i];
+  return sum;
+}
+
+TEST(BlockData, MeasuresWhatEachBlockDoesByItself) {
+  const ir::Graph fused = SmallMattingNetwork(1).graph;
+  const ir::Graph even = quantized(fused, Method::minmax, 8);
+  const std::vector<Block> blocks = blocks_of(even);
+  // One window to train on: shares of others change by one factor.
+  const std::vector<Clip> clips = {training_clips()[0], training_clips()[1]};
+  ReconstructionOptions options;
+  options.windows_per_clip = 1;
+  const std::vector<double> before = BlockData(fused, even, blocks, clips, options).gains();
+  ASSERT_EQ(before.size(), blocks.size());
+  EXPECT_NEAR(std::accumulate(before.begin(), before.end(), 0.0), 1, 0.02);
+  size_t measured = 0;
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    EXPECT_GE(before[b], 0);
+    if (before[b] == 0) continue;
+    ++measured;
+    const ir::Graph low = with_low_weights(fused, even, blocks[b]);
+    const std::vector<double> gains = BlockData(fused, low, blocks, clips, options).gains();
+    EXPECT_GT(gains[b] / rest(gains, b), 2 * before[b] / rest(before, b)) << blocks[b].name;
+    for (size_t other = 0; other < blocks.size(); ++other) {
+      if (other == b) continue;
+      EXPECT_NEAR(gains[other] / rest(gains, b), before[other] / rest(before, b), 1e-4)
+          << blocks[other].name << " beside " << blocks[b].name;
+    }
+  }
+  EXPECT_GT(measured, 2U);
+}
+
 TEST(Reconstruct, LowersTheErrorOfABadStart) {
   const ir::Graph fused = SmallMattingNetwork(2).graph;
   const ir::Graph start = quantized(fused, Method::minmax, 4);
@@ -212,6 +292,28 @@ TEST(Reconstruct, IsDeterministicAndStopsWhenTold) {
   EXPECT_TRUE(none.loss.empty());
 }
 
+TEST(Reconstruct, SpendsStepsWhereErrorIsMade) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const auto steps = [&fused](const ir::Graph& start) {
+    ReconstructionOptions options = quick(Reconstruction::qdrop);
+    options.steps = 20;
+    ReconstructionRecord record;
+    reconstruct(fused, start, training_clips(), options, record);
+    std::vector<int> steps;
+    for (const ReconstructedBlock& block : record.blocks) steps.push_back(block.steps);
+    return steps;
+  };
+  const ir::Graph even = quantized(fused, Method::minmax, 8);
+  const std::vector<int> before = steps(even);
+  std::vector<size_t> order(before.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return before[a] < before[b]; });
+  const size_t middle = order[order.size() / 2];
+  ASSERT_GT(before[middle], 0);
+  const ir::Graph low = with_low_weights(fused, even, blocks_of(even)[middle]);
+  EXPECT_GT(steps(low)[middle], before[middle]);
+}
+
 TEST(Reconstruct, GoesOnWhereItWasStopped) {
   const ir::Graph fused = SmallMattingNetwork(2).graph;
   const ir::Graph start = quantized(fused, Method::mse, 4);
@@ -220,23 +322,99 @@ TEST(Reconstruct, GoesOnWhereItWasStopped) {
   ReconstructionRecord whole, parts;
   const ir::Graph one = reconstruct(fused, start, training_clips(), options, whole);
   EXPECT_FALSE(whole.stopped);
-  ASSERT_GT(whole.blocks.size(), 2U);
+  const auto longest = static_cast<size_t>(
+      std::max_element(whole.blocks.begin(), whole.blocks.end(),
+                       [](const auto& a, const auto& b) { return a.steps < b.steps; }) -
+      whole.blocks.begin());
+  size_t before = 0;
+  for (size_t b = 0; b < longest; ++b) before += static_cast<size_t>(whole.blocks[b].steps);
   // In the middle of a block, and at once.
-  const auto first = static_cast<size_t>(whole.blocks[0].steps);
-  for (const size_t steps : {first + 3, first}) {
+  for (const size_t steps : {before + 3, before}) {
     ReconstructionOptions stopped = options;
     stopped.stop = [&parts, steps] { return parts.loss.size() >= steps; };
     reconstruct(fused, start, training_clips(), stopped, parts);
     ASSERT_TRUE(parts.stopped);
-    EXPECT_EQ(parts.stopped->blocks, 1U);
+    EXPECT_EQ(parts.stopped->blocks, longest);
   }
   expect_same(reconstruct(fused, start, training_clips(), options, parts), one);
+  EXPECT_FALSE(parts.stopped);
   EXPECT_EQ(parts.loss, whole.loss);
   ASSERT_EQ(parts.blocks.size(), whole.blocks.size());
   for (size_t b = 0; b < parts.blocks.size(); ++b) {
+    EXPECT_EQ(parts.blocks[b].steps, whole.blocks[b].steps);
     EXPECT_EQ(parts.blocks[b].ratio, whole.blocks[b].ratio);
     EXPECT_EQ(parts.blocks[b].alpha_ratio, whole.blocks[b].alpha_ratio);
   }
+}
+
+TEST(Reconstruct, TellsHowFarItIsAtEachWindowAndStep) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::mse, 4);
+  ReconstructionOptions options = quick(Reconstruction::brecq);
+  options.steps = 8;
+  ReconstructionRecord record;
+  options.stop = [&record] { return record.loss.size() == 10; };
+  for (const bool goes_on : {false, true}) {
+    std::vector<double> fractions;
+    size_t windows = 0, steps = 0;
+    const size_t kept = goes_on ? record.stopped->steps : 0;
+    reconstruct(fused, start, training_clips(), options, record,
+                [&](double fraction, const std::string& what) {
+                  fractions.push_back(fraction);
+                  windows += what.find("playing windows, ") == 0 ? 1 : 0;
+                  steps += what.find(", step ") != std::string::npos ? 1 : 0;
+                });
+    ASSERT_EQ(record.stopped.has_value(), !goes_on);
+    EXPECT_EQ(windows, 8U);
+    EXPECT_EQ(steps, record.loss.size() - kept);
+    EXPECT_GT(fractions.front(), 0);
+    EXPECT_TRUE(std::is_sorted(fractions.begin(), fractions.end()));
+    EXPECT_EQ(fractions.back() > 1 - 1e-9, goes_on);
+    EXPECT_LT(fractions.back(), 1 + 1e-9);
+    options.stop = {};
+  }
+}
+
+TEST(Reconstruct, StopsBetweenWindows) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::mse, 4);
+  ReconstructionOptions options = quick(Reconstruction::qdrop);
+  int told = 0;
+  options.stop = [&told] { return told == 2; };
+  ReconstructionRecord record;
+  expect_same(reconstruct(fused, start, training_clips(), options, record,
+                          [&told](double, const std::string&) { ++told; }),
+              start);
+  EXPECT_EQ(told, 2);
+  ASSERT_TRUE(record.stopped);
+  EXPECT_EQ(record.stopped->blocks, 0U);
+}
+
+TEST(Reconstruct, RefusesADamagedRecord) {
+  const ir::Graph fused = SmallMattingNetwork(1).graph;
+  const ir::Graph start = quantized(fused, Method::mse, 8);
+  ReconstructionOptions options = quick(Reconstruction::qdrop);
+  options.stop = [] { return true; };
+  const auto error = [&](ReconstructionRecord record) {
+    return error_of([&] { reconstruct(fused, start, training_clips(), options, record); });
+  };
+  const size_t blocks = blocks_of(start).size();
+  ReconstructionRecord good;
+  good.blocks.resize(blocks);
+  good.loss = {1, 0.5};
+  good.stopped = {start, blocks - 1, 2};
+  EXPECT_EQ(error(good), "no error");
+  std::vector<ReconstructionRecord> damaged(6, good);
+  damaged[0].blocks.resize(blocks - 2);
+  damaged[1].blocks.resize(blocks + 1);
+  damaged[1].stopped->blocks = blocks + 1;
+  damaged[2].stopped->steps = 3;
+  damaged[3].stopped->network.ops[1].name = "another";
+  damaged[4].stopped->network.ops.pop_back();
+  damaged[5].stopped->network.tensors.pop_back();
+  for (const ReconstructionRecord& record : damaged)
+    EXPECT_EQ(error(record),
+              "reconstruct: the state to go on from is damaged, or of another network");
 }
 
 TEST(Reconstruct, NamesClipsThatDoNotDo) {

@@ -133,6 +133,49 @@ TEST(Train, LowersTheErrorOfABadStart) {
   }
 }
 
+TEST(Train, AddsWhatTheMotionDoesNotExplain) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::minmax, 4);
+  TrainingOptions options = quick();
+  options.steps = 3;
+  TrainingRecord without, with;
+  train(fused, start, training_clips(), options, without);
+  options.flow = true;
+  train(fused, start, training_clips(), options, with);
+  // The first window is the same, and so is what it has to say but for that.
+  EXPECT_GT(with.loss[0], 1.001 * without.loss[0]);
+  EXPECT_EQ(with.validation[0], without.validation[0]);
+}
+
+// Exact mattes that say the opposite of what the float network does.
+TEST(Train, LearnsExactMattesWhereFramesHaveThem) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::minmax, 4);
+  std::vector<Clip> clips = training_clips();
+  for (Clip& clip : clips)
+    for (Frame& frame : clip) frame.alpha.assign(size_t{width} * height, 255);
+  TrainingOptions options = quick();
+  options.learning_rate = 1e-2;
+  TrainingRecord record;
+  const ir::Graph result = train(fused, start, clips, options, record);
+  const std::vector<int> before = integer_bytes(start, clips[1]),
+                         after = integer_bytes(result, clips[1]);
+  const std::vector<int> exact(before.size(), 255);
+  EXPECT_LT(mean_difference(after, exact), 0.9 * mean_difference(before, exact));
+}
+
+// As after Ctrl-C in the last step: nothing to go on from, nothing left to do.
+TEST(Train, HasNothingToDoAfterTheLastStep) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::mse, 4);
+  TrainingOptions options = quick();
+  options.steps = 4;
+  TrainingRecord record;
+  record.loss.resize(4, 1);
+  record.validation = {{0, 0}};
+  expect_same(train(fused, start, training_clips(), options, record), start);
+}
+
 TEST(Train, WithoutGacChangesScalesOnly) {
   const ir::Graph fused = SmallMattingNetwork(2).graph;
   const ir::Graph start = quantized(fused, Method::minmax, 4);
@@ -234,6 +277,8 @@ TEST(Train, NamesClipsThatDoNotDo) {
   }
   TrainingOptions options = quick();
   options.flow = true;
+  EXPECT_EQ(error_of([&] { require_training_clip(Clip(4), "walk", options); }),
+            "train: walk has 4 frames; training needs 5 of each clip");
   EXPECT_EQ(error_of([&] { require_training_clips(clips, options); }),
             "train: calibration clip 2 is played at 48x15; optical flow needs 16x16 at least: "
             "another --size, or --ofa off");

@@ -66,6 +66,10 @@ TEST(Windows, GoOnWhereTheyWereWritten) {
     EXPECT_EQ(a.warm_up, b.warm_up);
     EXPECT_EQ(a.frames[0].rgb, b.frames[0].rgb);
   }
+  // Written of more clips than there are.
+  const std::vector<Clip> few(clips.begin(), clips.begin() + 3);
+  Windows of_few(few, length, warm_up, 7);
+  EXPECT_THROW(of_few.read(archive), c10::Error);
 }
 
 TEST(Composed, BlendsByTheMatte) {

@@ -77,6 +77,25 @@ TEST(Checkpoint, LeavesOtherFilesAlone) {
   remove_checkpoint(folder);
   EXPECT_EQ(scratch.entries("x.checkpoint"), 1U);
   EXPECT_EQ(scratch.entries(), 1U);
+  // A file, and what a link leads to.
+  write_bytes(scratch / "y.checkpoint", "mine");
+  remove_checkpoint(scratch / "y.checkpoint");
+  EXPECT_EQ(read_bytes(scratch / "y.checkpoint"), "mine");
+  fs::create_directory(scratch / "elsewhere");
+  write_bytes(scratch / "elsewhere/state.json", "mine");
+  fs::create_directory_symlink(scratch / "elsewhere", scratch / "z.checkpoint");
+  remove_checkpoint(scratch / "z.checkpoint");
+  EXPECT_EQ(read_bytes(scratch / "elsewhere/state.json"), "mine");
+}
+
+TEST(Checkpoint, KnowsCommandsWhoseNamesAreNoUtf8) {
+  const Scratch scratch;
+  Checkpoint checkpoint = example();
+  checkpoint.command = "quantize \xE9\xFF.pth";
+  write_checkpoint(checkpoint, scratch / "x.checkpoint");
+  EXPECT_EQ(read_checkpoint(scratch / "x.checkpoint", checkpoint.command).training.loss,
+            checkpoint.training.loss);
+  EXPECT_THROW(read_checkpoint(scratch / "x.checkpoint", "quantize e.pth"), Error);
 }
 
 }  // namespace

@@ -420,6 +420,27 @@ TEST(CalibrationClips, TurnTheSizeForPortraitAndSkipTheBeginning) {
   EXPECT_EQ(clip[3].rgb, picture({12, 8}, 23).pixels);
 }
 
+TEST(CalibrationClips, BringTheirExactMattesAlong) {
+  const Scratch scratch;
+  fs::create_directory(scratch / "walk");
+  for (const auto& [part, channels] : {std::pair{"walk/src", 3}, std::pair{"walk/pha", 1}}) {
+    const std::unique_ptr<FrameSink> sink = open_sink(scratch / part, {12, 8}, 25);
+    for (int i = 0; i < 6; ++i) sink->write(picture({12, 8}, i, channels), std::to_string(100 + i));
+    sink->finish();
+  }
+  const TruthClip walk = recorded_clip(scratch / "walk");
+  const quant::Clip clip = load_truth_clip(walk, {8, 12}, 4);  // upright as the clip is
+  ASSERT_EQ(clip.size(), 4U);
+  EXPECT_EQ(load_truth_clip(walk, {8, 12}, 9).size(), 6U);
+  for (size_t i = 0; i < clip.size(); ++i) {
+    EXPECT_EQ(clip[i].width, 8);
+    EXPECT_EQ(clip[i].rgb, picture({12, 8}, static_cast<int>(i)).pixels);
+    EXPECT_EQ(clip[i].alpha, picture({12, 8}, static_cast<int>(i), 1).pixels);
+  }
+  // Cut as the frame is: the middle 4 x 4 of 6 x 4 pixels.
+  EXPECT_EQ(load_truth_clip(walk, {8, 8}, 1)[0].alpha.size(), 64U);
+}
+
 TEST(Peak, GrowsWithTheInstruction) {
   const double avx2 = peak_gmacs(DotProduct::avx2, 1), vnni = peak_gmacs(DotProduct::avx512vnni, 1);
   if (avx2 == 0) GTEST_SKIP() << "this processor has no AVX2";

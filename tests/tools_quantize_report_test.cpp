@@ -1,5 +1,5 @@
 // The report of `mattec quantize` on a small network: its numbers beside the graph's, the page's
-// form, and that files appear together or not at all.
+// form, and what of the files is there where writing fails.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -135,9 +135,79 @@ TEST(QuantizeReport, SaysWhatReconstructionDidToEachBlock) {
   EXPECT_NE(html.find("125.0 %"), std::string::npos);
 }
 
+quant::LayerError& error_at(quant::LayerComparison& comparison, const std::string& layer) {
+  return *std::find_if(comparison.layers.begin(), comparison.layers.end(),
+                       [&layer](const quant::LayerError& error) { return error.name == layer; });
+}
+
+// In another order: layers go by their names.
+TEST(QuantizeReport, SaysWhatErrorsWereBeforeTraining) {
+  QuantizeReport report = small_report();
+  error_at(report.record.comparison, "stem") = {"stem", 0.125, 0.0625, 0.5};
+  report.record.comparison.clips[1].alpha_difference = 0.25;
+  report.record.before = small_report().record.comparison;
+  error_at(*report.record.before, "stem") = {"stem", 0.5, 0.25, 0.75};
+  report.record.before->clips[1].alpha_difference = 0.375;
+  std::reverse(report.record.before->layers.begin(), report.record.before->layers.end());
+  const Json json = Json::parse(report_json(report));
+  const Json stem = layer_of(json, "stem");
+  EXPECT_EQ(stem["error"], Json({{"weights", 0.125}, {"own", 0.0625}, {"accumulated", 0.5}}));
+  EXPECT_EQ(stem.at("error_before"),
+            Json({{"weights", 0.5}, {"own", 0.25}, {"accumulated", 0.75}}));
+  for (const Json& layer : json["layers"])
+    EXPECT_EQ(layer.at("error_before") == layer["error"], layer["name"] != "stem") << layer["name"];
+  EXPECT_EQ(json["clips"][1]["alpha_difference"], 0.25);
+  EXPECT_EQ(json["clips"][1].at("alpha_difference_before"), 0.375);
+  const std::string page = report_html(report);
+  expect_whole_page(page);
+  for (const char* part :
+       {">50.00 \u2192 12.50 %<", ">25.00 \u2192 6.25 %<", ">75.00 \u2192 50.00 %<",
+        "a \u2192 b, the first is the rounded network's", "<td>375.000</td><td>250.000</td>",
+        "<th>after</th>"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+}
+
+TEST(QuantizeReport, HasNoBeforeWhereNothingWasTrained) {
+  const std::string json = report_json(small_report()), page = report_html(small_report());
+  EXPECT_EQ(json.find("before"), std::string::npos);
+  for (const char* part : {"before", "\u2192", "<th>after</th>"})
+    EXPECT_EQ(page.find(part), std::string::npos) << part;
+  EXPECT_NE(page.find("<th>mean |alpha - float alpha| e-3</th></tr>"), std::string::npos);
+}
+
+TEST(QuantizeReport, SaysWhereTrainingEndedEarly) {
+  QuantizeReport report = small_report();
+  report.record.training.loss = {0.5, 0.25};
+  report.record.training.validation = {{0, 0.75}};
+  report.record.planned_steps = 2;
+  EXPECT_EQ(Json::parse(report_json(report))["training"]["planned_steps"], 2);
+  EXPECT_EQ(report_html(report).find("ended early"), std::string::npos);
+  report.record.planned_steps = 5;
+  EXPECT_EQ(Json::parse(report_json(report))["training"]["planned_steps"], 5);
+  const std::string early = "Training ended early, after 2 of the 5 steps planned";
+  EXPECT_NE(report_html(report).find(early), std::string::npos);
+}
+
+TEST(QuantizeReport, SaysWhereTheTruthClipsTaught) {
+  const std::string learned = "learned from the exact mattes of";
+  QuantizeReport report = small_report();
+  report.truth.resize(1);
+  report.record.training.loss = {0.5};
+  EXPECT_FALSE(Json::parse(report_json(report)).contains("taught_by_truth"));
+  EXPECT_EQ(report_html(report).find(learned), std::string::npos);
+  report.record.taught_by_truth = true;
+  EXPECT_EQ(Json::parse(report_json(report))["taught_by_truth"], true);
+  const std::string page = report_html(report);
+  expect_whole_page(page);
+  EXPECT_NE(page.find("(GAC, OFA) " + learned + " these very clips"), std::string::npos);
+  EXPECT_NE(page.find("It " + learned + " --truth"), std::string::npos);
+  report.truth.clear();  // not compared yet
+  EXPECT_EQ(Json::parse(report_json(report))["taught_by_truth"], true);
+}
+
 TEST(QuantizeReport, JsonHasCurvesAndTruthWhereThereAreSome) {
   QuantizeReport report = small_report();
-  report.record.training.loss = {{0, 0.5}, {1, 0.25}};
+  report.record.training.loss = {0.5, 0.25};
   report.record.training.validation = {{0, 0.75}};
   report.record.training.best_step = 1;
   report.truth.resize(2);
@@ -146,7 +216,7 @@ TEST(QuantizeReport, JsonHasCurvesAndTruthWhereThereAreSome) {
   report.truth[0].quantized = {48, 6, 1, 2, 3, 2};
   report.truth[1].clip = "still";  // no error, so nothing to divide by
   const Json json = Json::parse(report_json(report));
-  EXPECT_EQ(json["training"]["loss"], Json::parse("[[0, 0.5], [1, 0.25]]"));
+  EXPECT_EQ(json["training"]["loss"], Json::parse("[[1, 0.5], [2, 0.25]]"));
   EXPECT_EQ(json["training"]["validation"], Json::parse("[[0, 0.75]]"));
   EXPECT_EQ(json["training"]["best_step"], 1);
   const Json& walk = json["truth"][0];
@@ -241,6 +311,17 @@ TEST(QuantizeReport, IsAllThreeFilesOrNone) {
         << error;
     EXPECT_EQ(scratch.entries(), 3U) << error;
   }
+}
+
+// Something in the way of the last report: the model is not there, or it would have no report.
+TEST(QuantizeReport, LeavesNoModelWithoutItsReports) {
+  const Scratch scratch;
+  QuantizeReport report = small_report();
+  report.output = scratch / "x.mattec";
+  fs::create_directory(scratch / "x.report.html");
+  const std::string error = error_of([&] { write_with_report(report); });
+  EXPECT_NE(error.find("x.report.html: cannot be put in place"), std::string::npos) << error;
+  EXPECT_FALSE(fs::exists(report.output));
 }
 
 }  // namespace

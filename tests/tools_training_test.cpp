@@ -30,6 +30,20 @@ void write_clip(const std::string& path, uint32_t seed, int frames) {
   sink->finish();
 }
 
+// A folder with frames and mattes; these of another clip, so that who learns them shows it.
+void write_truth(const std::string& folder, int frames) {
+  std::filesystem::create_directory(folder);
+  write_clip(folder + "/src", 4, frames);
+  const nano::ClipGenerator generator(5, clip_size.width, clip_size.height);
+  const std::unique_ptr<FrameSink> sink = open_sink(folder + "/pha", clip_size, 25);
+  for (int i = 0; i < frames; ++i) {
+    Image image(clip_size, 1);
+    image.pixels = generator.frame(i).alpha;
+    sink->write(image, std::to_string(100 + i));
+  }
+  sink->finish();
+}
+
 class Training : public testing::Test {
  public:
   static void SetUpTestSuite() {
@@ -71,11 +85,15 @@ TEST_F(Training, ImprovesABadStartAndIsReported) {
   const std::vector<std::string> plain = {"--bits", "w4a4", "--method", "minmax"};
   std::vector<std::string> with = plain;
   with.insert(with.end(), {"--gac", "on", "--ofa", "on", "--budget-minutes", "0.2"});
+  write_bytes(*scratch_ / "plain.checkpoint", "a file of the user's");
   for (const auto& [name, options] : {std::pair{"plain", plain}, std::pair{"trained", with}}) {
     const CommandResult result = command(*scratch_, quantize(name, options));
     ASSERT_EQ(result.exit_code, 0) << result.err;
   }
+  EXPECT_EQ(read_bytes(*scratch_ / "plain.checkpoint"), "a file of the user's");
   EXPECT_FALSE(report("plain").contains("training"));
+  EXPECT_FALSE(report("plain")["layers"][0].contains("error_before"));
+  EXPECT_TRUE(report("trained")["layers"][0].contains("error_before"));
   const Json training = report("trained")["training"];
   ASSERT_GT(training["best_step"].get<int>(), 0);
   double least = 1;
@@ -100,7 +118,8 @@ TEST_F(Training, IsWhatPtq4vmAddsToGptq) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(report("ptq4vm")["settings"],
             Json({{"method", "ptq4vm"}, {"gac", "on"}, {"ofa", "on"}, {"seed", "0"}}));
-  EXPECT_TRUE(report("ptq4vm").contains("training"));
+  EXPECT_FALSE(report("ptq4vm")["training"]["loss"].empty());
+  EXPECT_EQ(report("ptq4vm")["training"]["planned_steps"], 40);
   const CommandResult off =
       command(*scratch_, quantize("off", {"--method", "ptq4vm", "--gac", "off", "--ofa", "off"}));
   ASSERT_EQ(off.exit_code, 0) << off.err;
@@ -190,11 +209,46 @@ TEST_F(Training, ReconstructsBlocks) {
 TEST_F(Training, FollowsReconstruction) {
   const CommandResult result =
       command(*scratch_, quantize("both", {"--bits", "w4a8", "--method", "qdrop", "--gac", "on",
-                                           "--budget-minutes", "0.4"}));
+                                           "--budget-minutes", "1"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(report("both")["settings"]["method"], "qdrop");
   EXPECT_TRUE(report("both").contains("reconstruction"));
-  EXPECT_TRUE(report("both").contains("training"));
+  EXPECT_FALSE(report("both")["training"]["loss"].empty());
+}
+
+TEST_F(Training, LearnsFromExactMattesToo) {
+  write_truth(*scratch_ / "walk", 12);
+  std::vector<std::string> words =
+      quantize("float", {"--method", "minmax", "--gac", "on", "--budget-minutes", "0.5"});
+  ASSERT_EQ(command(*scratch_, words).exit_code, 0);
+  words = quantize("truth", {"--method", "minmax", "--gac", "on", "--budget-minutes", "0.5",
+                             "--truth", *scratch_ / "walk"});
+  const CommandResult result = command(*scratch_, words);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(report("truth")["taught_by_truth"], true);
+  EXPECT_EQ(report("truth")["truth"].size(), 1U);
+  EXPECT_FALSE(report("float").contains("taught_by_truth"));
+  EXPECT_NE(report("truth")["training"]["loss"], report("float")["training"]["loss"]);
+
+  write_truth(*scratch_ / "brief", 3);
+  words.back() = *scratch_ / "brief";
+  expect_failure(command(*scratch_, words), 1,
+                 "train: brief has 3 frames; training needs 5 of each clip");
+}
+
+TEST_F(Training, LooksAtEverythingBeforeTheWork) {
+  write_bytes(*scratch_ / "typo.json", R"({"weights": 4, "weight_bits": {"sten": 8}})");
+  write_bytes(*scratch_ / "no_video.mp4", "");
+  std::vector<std::string> words = quantize("new", {"--policy", *scratch_ / "typo.json"});
+  words[3] = *scratch_ / "no_video.mp4";
+  expect_failure(command(*scratch_, words), 1, "sten");
+  expect_failure(command(*scratch_, quantize("new", {"--bits", "w4a8", "--policy", "w4a4-96"})), 2,
+                 "--bits excludes --policy");
+  expect_failure(command(*scratch_, quantize("new", {"--budget-minutes", "1e9"})), 2,
+                 "--budget-minutes");
+  words = quantize("new", {});
+  words.back() = "/proc/new.mattec";  // where even root may not write
+  expect_failure(command(*scratch_, words), 1, "/proc/new.mattec: cannot be written");
 }
 
 TEST_F(Training, RefusesClipsThatDoNotDoBeforeTheWork) {

@@ -34,10 +34,17 @@ void add_entries(const fs::path& folder, std::vector<std::string>& clips) {
       found.push_back(path.string());
     }
   }
+  if (error) throw Error(folder.string() + ": cannot be listed: " + error.message());
   if (found.empty())
     throw Error(folder.string() + ": holds no clips (videos, images, or folders of images)");
   std::sort(found.begin(), found.end(), natural_less);
   clips.insert(clips.end(), found.begin(), found.end());
+}
+
+// `size`, upright for upright clips.
+ir::Size turned(ir::Size size, ir::Size clip) {
+  if (clip.height > clip.width) std::swap(size.height, size.width);
+  return size;
 }
 
 }  // namespace
@@ -63,7 +70,7 @@ std::vector<std::string> find_clips(const std::vector<std::string>& paths) {
 quant::Clip load_calibration_clip(const std::string& path, ir::Size size, int frames) {
   constexpr int first_frame = 20;
   const std::unique_ptr<FrameSource> source = open_source(path, {});
-  if (source->size().height > source->size().width) std::swap(size.height, size.width);
+  size = turned(size, source->size());
   std::deque<Image> early;  // not scaled unless the clip is short: that takes longer than decoding
   std::deque<quant::Frame> kept;
   Image frame, scaled;
@@ -82,6 +89,19 @@ quant::Clip load_calibration_clip(const std::string& path, ir::Size size, int fr
     early.pop_back();
   }
   return {std::make_move_iterator(kept.begin()), std::make_move_iterator(kept.end())};
+}
+
+quant::Clip load_truth_clip(const TruthClip& clip, ir::Size size, int frames) {
+  size = turned(size, clip.size);
+  const std::unique_ptr<TruthSource> source = clip.open(clip.size);
+  quant::Clip loaded;
+  Image frame, alpha, scaled, scaled_alpha;
+  while (loaded.size() < static_cast<size_t>(frames) && source->next(frame, alpha)) {
+    cover(frame, size, scaled);
+    cover(alpha, size, scaled_alpha);
+    loaded.push_back({size.width, size.height, scaled.pixels, scaled_alpha.pixels});
+  }
+  return loaded;
 }
 
 }  // namespace mattec::tools

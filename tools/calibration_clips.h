@@ -6,6 +6,7 @@
 
 #include "ir/sizes.h"
 #include "quant/frames.h"
+#include "tools/truth.h"
 
 namespace mattec::tools {
 
@@ -17,5 +18,9 @@ std::vector<std::string> find_clips(const std::vector<std::string>& paths);
 // black or blurred), or from earlier in a short one. Each is scaled to cover `size` (portrait
 // clips: `size` with width and height exchanged) and cut in the middle. Throws Error, Interrupted.
 quant::Clip load_calibration_clip(const std::string& path, ir::Size size, int frames);
+
+// The first `frames` frames of a clip with their exact mattes, scaled and cut likewise. Throws
+// Error, Interrupted.
+quant::Clip load_truth_clip(const TruthClip& clip, ir::Size size, int frames);
 
 }  // namespace mattec::tools

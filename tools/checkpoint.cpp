@@ -33,6 +33,11 @@ std::string read_bytes(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// File names may have bytes that are no UTF-8.
+std::string dumped(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 void write_text(const std::string& path, const std::string& text) {
   write_file(path, text.data(), text.size(), path);
 }
@@ -85,7 +90,7 @@ void write_checkpoint(const Checkpoint& checkpoint, const std::string& folder) {
   std::error_code ignored;
   fs::create_directory(hidden, ignored);
   staged.with_final_name([&] {
-    write_text(in(hidden, state_file), state_json(checkpoint).dump());
+    write_text(in(hidden, state_file), dumped(state_json(checkpoint)));
     write_text(in(hidden, policy_file), quant::policy_json(checkpoint.policy));
     ir::write_model(checkpoint.start, in(hidden, start_file));
     if (checkpoint.reconstruction.stopped)
@@ -101,6 +106,7 @@ void write_checkpoint(const Checkpoint& checkpoint, const std::string& folder) {
 
 void remove_checkpoint(const std::string& folder) {
   std::error_code ignored;
+  if (!fs::is_directory(fs::symlink_status(folder, ignored))) return;  // somebody else's
   for (const char* file :
        {state_file, policy_file, training_file, start_file, before_block_file, reconstructed_file})
     fs::remove(in(folder, file), ignored);
@@ -116,7 +122,7 @@ Checkpoint read_checkpoint(const std::string& folder, const std::string& command
   try {
     const Json state = Json::parse(read_bytes(path));
     const auto written = state.at("command").get<std::string>();
-    if (written != command)
+    if (dumped(written) != dumped(command))
       throw Error(folder + ": was left by another command (" + written +
                   "); give the same options, or leave out --resume");
     read_state(state, checkpoint);

@@ -22,9 +22,10 @@ struct Checkpoint {
 // Folder of x.mattec's checkpoint: x.checkpoint.
 std::string checkpoint_path(const std::string& output);
 
-// Replaces a checkpoint that is there. Throws Error, also where the folder holds other files.
+// Instead of the one that is there. Throws Error, also where the folder holds other files.
 void write_checkpoint(const Checkpoint& checkpoint, const std::string& folder);
-// Files of a checkpoint alone, and the folder if nothing else is in it.
+// Files of a checkpoint alone, and the folder if nothing else is in it. Nothing where `folder` is
+// no folder.
 void remove_checkpoint(const std::string& folder);
 
 // Throws Error where there is none, where it is damaged, and where it was left by another command

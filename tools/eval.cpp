@@ -10,6 +10,7 @@
 #include "tools/evaluate_clip.h"
 #include "tools/progress.h"
 #include "tools/truth.h"
+#include "tools/truth_comparison.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
@@ -26,27 +27,15 @@ struct EvalArguments {
   bool json = false;
 };
 
-Json to_json(const MattingScores& scores) {
-  return {{"mad", scores.mad},
-          {"mse", scores.mse},
-          {"grad", scores.grad},
-          {"conn", scores.conn},
-          {"dtssd", scores.dtssd}};
-}
-
 void print_json(const std::vector<std::string>& names, const std::vector<MattingScores>& scores) {
   Json clips = Json::array();
   for (size_t i = 0; i < names.size(); ++i) {
     Json clip = {{"name", names[i]}, {"frames", scores[i].frames}};
-    clip.update(to_json(scores[i]));
+    clip.update(scores_json(scores[i]));
     clips.push_back(clip);
   }
-  fmt::print("{}\n", Json({{"clips", clips}, {"mean", to_json(quant::mean_of(scores))}}).dump(2));
-}
-
-void print_row(const std::string& name, size_t width, const MattingScores& scores) {
-  fmt::print("{:<{}}  {:>6}  {:>8.3f}  {:>8.3f}  {:>8.4f}  {:>8.4f}  {:>9.3f}\n", name, width,
-             scores.frames, scores.mad, scores.mse, scores.grad, scores.conn, scores.dtssd);
+  fmt::print("{}\n",
+             Json({{"clips", clips}, {"mean", scores_json(quant::mean_of(scores))}}).dump(2));
 }
 
 void eval(const EvalArguments& arguments) {
@@ -68,10 +57,9 @@ void eval(const EvalArguments& arguments) {
 void print_scores(const std::vector<std::string>& names, const std::vector<MattingScores>& scores) {
   size_t width = 4;
   for (const std::string& name : names) width = std::max(width, name.size());
-  fmt::print("{:<{}}  {:>6}  {:>8}  {:>8}  {:>8}  {:>8}  {:>9}\n", "clip", width, "frames",
-             "MAD e-3", "MSE e-3", "Grad", "Conn", "dtSSD e-2");
-  for (size_t i = 0; i < names.size(); ++i) print_row(names[i], width, scores[i]);
-  if (names.size() > 1) print_row("mean", width, quant::mean_of(scores));
+  print_score_headings(width);
+  for (size_t i = 0; i < names.size(); ++i) print_score_row(names[i], width, scores[i]);
+  if (names.size() > 1) print_score_row("mean", width, quant::mean_of(scores));
 }
 
 MattingScores evaluate_clip(const Model& model, const TruthClip& clip) {

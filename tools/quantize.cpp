@@ -1,16 +1,16 @@
 // mattec quantize: a float network and calibration clips in, a .mattec file out.
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 
-#include "frontend/fuse.h"
 #include "frontend/read_network.h"
 #include "ir/error.h"
-#include "ir/model_file.h"
+#include "ir/fnv1a.h"
 #include "quant/calibrate.h"
 #include "quant/policy.h"
 #include "tools/calibration_clips.h"
@@ -20,6 +20,7 @@
 #include "tools/progress.h"
 #include "tools/quantize_network.h"
 #include "tools/quantize_report.h"
+#include "tools/staged_path.h"
 #include "tools/truth.h"
 #include "tools/verbs.h"
 
@@ -65,6 +66,8 @@ void require_writable(const std::string& output) {
         fmt::format("{}: the folder {} does not exist; create it first", output, folder.string()));
   for (const std::string& file : {output, json_path(output), html_path(output)})
     if (fs::is_directory(file, error)) throw Error(file + ": is a folder; name another file");
+  const StagedPath trial(output);
+  write_file(trial.path(), "", 0, output);
 }
 
 std::vector<TruthClip> truth_clips(const QuantizeArguments& arguments) {
@@ -87,15 +90,27 @@ QuantizeReport report_for(const QuantizeArguments& arguments, const std::string&
   return report;
 }
 
-// What the bits of the result depend on, as a checkpoint notes it.
-std::string command_of(const QuantizeReport& report, double budget_minutes) {
-  std::string command =
-      fmt::format("{} --bits or --policy {} --size {}x{} --budget-minutes {}", report.model,
-                  report.bits, report.size.width, report.size.height, budget_minutes);
+// A file's name with a hash of what it holds; the name alone where it is no file.
+std::string with_hash(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+  return stream ? fmt::format("{} ({:016x})", file, ir::fnv1a(bytes.data(), bytes.size())) : file;
+}
+
+// What the bits of the result depend on, as a checkpoint notes it. Clips by their names.
+std::string command_of(const QuantizeReport& report, const QuantizeArguments& arguments) {
+  std::string command = fmt::format(
+      "{} --bits or --policy {} --size {}x{} --budget-minutes {}", with_hash(report.model),
+      with_hash(report.bits), report.size.width, report.size.height, arguments.budget_minutes);
   for (const auto& [name, value] : report.settings) command += fmt::format(" --{} {}", name, value);
   command += " --calibration";
   for (const std::string& clip : report.clips) command += " " + clip;
-  return command;
+  if (arguments.truth.empty()) return command;
+  const TruthOptions& truth = arguments.truth_options;
+  for (const std::string& clip : arguments.truth) command += " --truth " + clip;
+  return command + fmt::format(" --backgrounds {} --clips {} --frames {} --motion {}",
+                               truth.backgrounds, truth.clips.value_or(0), truth.frames.value_or(0),
+                               truth.motion ? int{*truth.motion} : -1);
 }
 
 void print_summary(const QuantizeReport& report, const std::string& method) {
@@ -126,12 +141,14 @@ void quantize(const QuantizeArguments& arguments) {
   QuantizeReport report = report_for(arguments, options.policy);
   report.clips = find_clips(arguments.calibration);
   options.checkpoint = checkpoint_path(arguments.output);
-  options.command = command_of(report, arguments.budget_minutes);
+  options.command = command_of(report, arguments);
   options.resume = arguments.resume;
+  options.truth = truth;
   report.quantized = quantize_network(imported, report.clips, report.size, options, &report.record);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   report.seconds = took.count();
   write_with_report(report);
+  if (!report.record.unfinished) remove_checkpoint(options.checkpoint);
   print_summary(report, arguments.method);
   if (truth.empty()) return;
   // Minutes: what is written stays, whatever happens here.
@@ -155,21 +172,23 @@ void add_quantize(CLI::App& mattec) {
       ->required()
       ->type_name("PATH");
   CLI::Option* truth =
-      verb->add_option("--truth", arguments->truth,
-                       "Clips on which to compare the result with the float network: folders as "
-                       "eval takes them")
+      verb->add_option(
+              "--truth", arguments->truth,
+              "Clips with exact mattes, folders as eval takes them: the result is compared "
+              "with the float network on them, and --gac and --ofa learn from them, too")
           ->type_name("CLIP");
   add_truth_options(*verb, arguments->truth_options)->needs(truth);
   verb->get_option("--frames")->needs(truth);
   add_size_option(*verb, "--truth-size", arguments->truth_size,
                   "Size to compare at (default: each clip's own)")
       ->needs(truth);
-  verb->add_option("--bits", arguments->bits, "Of weights and activations")
-      ->check(CLI::IsMember({"w8a8", "w4a8", "w4a4"}))
-      ->capture_default_str();
+  CLI::Option* bits = verb->add_option("--bits", arguments->bits, "Of weights and activations")
+                          ->check(CLI::IsMember({"w8a8", "w4a8", "w4a4"}))
+                          ->capture_default_str();
   verb->add_option("--policy", arguments->policy,
                    "Instead of --bits: w4a4-96 (more at 4 bits than w4a4), or a .json file that "
-                   "says which tensors and weights have 4 or 8 bits");
+                   "says which tensors and weights have 4 or 8 bits")
+      ->excludes(bits);
   verb->add_option("--method", arguments->method, "How ranges and roundings are found")
       ->check(CLI::IsMember({"minmax", "mse", "gptq", "brecq", "qdrop", "ptq4vm"}))
       ->capture_default_str();
@@ -186,7 +205,7 @@ void add_quantize(CLI::App& mattec) {
   verb->add_option("--budget-minutes", arguments->budget_minutes,
                    "Of the whole command, where something is trained (brecq and qdrop do). Ctrl-C "
                    "ends training early, too: the best so far is written, and --resume goes on")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(0.001, 100000.0))
       ->capture_default_str();
   verb->add_flag("--resume", arguments->resume,
                  "Go on where Ctrl-C ended the same command while it trained");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <iterator>
 
 #include "frontend/fuse.h"
 #include "ir/error.h"
@@ -26,17 +27,6 @@ using Clock = std::chrono::steady_clock;
 // come back through the states. A clip takes 4.6 s (Zen 3, two cores).
 constexpr size_t reported_clips = 4;
 constexpr int reported_frames = 3;
-
-std::vector<quant::Clip> read_clips(const std::vector<std::string>& clips, ir::Size size,
-                                    int frames) {
-  std::vector<quant::Clip> read;
-  Progress progress("reading clips", static_cast<int64_t>(clips.size()));
-  for (const std::string& clip : clips) {
-    read.push_back(load_calibration_clip(clip, size, frames));
-    progress.count(static_cast<int64_t>(read.size()), "clips");
-  }
-  return read;
-}
 
 // Progress of one part of the work, as that of the whole.
 class Part {
@@ -82,7 +72,7 @@ constexpr double share_before_report = 0.93;
 // Minutes at 512x288 that each part has in which something is trained.
 double minutes_of_each(const QuantizeOptions& options, ir::Size size) {
   const double pixels = static_cast<double>(size.width) * size.height / (512 * 288);
-  const int parts = (options.reconstruction ? 1 : 0) + (options.gac || options.ofa ? 1 : 0);
+  const int parts = (options.reconstruction ? 1 : 0) + (options.trains() ? 1 : 0);
   return (options.budget_minutes / pixels - minutes_before) / std::max(1, parts);
 }
 
@@ -114,27 +104,41 @@ quant::ReconstructionOptions reconstruction_for(const QuantizeOptions& options, 
 class Ending {
  public:
   explicit Ending(Clock::time_point end) : end_(end) {}
-  bool is_here() const { return interrupted_ || Clock::now() > end_; }
+  bool is_here() {
+    noting_interrupts(stop_if_interrupted);
+    return interrupted_ || Clock::now() > end_;
+  }
   quant::Progress watched(const Part& part) {
     return [this, part](double fraction, const std::string& what) {
-      try {
-        part(fraction, what);
-      } catch (const Interrupted&) {
-        forget_interrupt();
-        interrupted_ = true;
-      }
+      noting_interrupts([&] { part(fraction, what); });
     };
   }
   bool interrupted() const { return interrupted_; }
+  // `after`: as far as it came.
+  void say_stopped(const std::string& after) const {
+    if (interrupted_)
+      fmt::print(stderr, "\ninterrupted: the best so far, of {}, is kept\n", after);
+    else
+      fmt::print(stderr,
+                 "\nthe budget was over after {}: the best so far is kept (a faster machine or a "
+                 "longer --budget-minutes does all)\n",
+                 after);
+  }
 
  private:
+  template <typename Work>
+  void noting_interrupts(const Work& work) {
+    try {
+      work();
+    } catch (const Interrupted&) {
+      forget_interrupt();
+      interrupted_ = true;
+    }
+  }
+
   Clock::time_point end_;
   bool interrupted_ = false;
 };
-
-void say_interrupted(const std::string& what) {
-  fmt::print(stderr, "\ninterrupted: the best so far, of {}, is kept\n", what);
-}
 
 // What was rounded, or where an interrupted command stood.
 Checkpoint closed_form(const ir::Graph& fused, const std::vector<quant::Clip>& frames,
@@ -164,62 +168,135 @@ class After {
     if (!checkpoint.training.state.empty()) return checkpoint.reconstructed;
     options.stop = [this] { return ending_.is_here(); };
     quant::ReconstructionRecord& record = checkpoint.reconstruction;
-    ir::Graph result = quant::reconstruct(fused_, checkpoint.start, frames, options, record,
-                                          ending_.watched(part));
-    if (ending_.interrupted()) say_interrupted(fmt::format("{} blocks", record.blocks.size()));
+    ir::Graph result = going_on([&] {
+      return quant::reconstruct(fused_, checkpoint.start, frames, options, record,
+                                ending_.watched(part));
+    });
+    if (record.stopped) ending_.say_stopped(fmt::format("{} blocks", record.blocks.size()));
     return result;
   }
 
+  // Interrupted before, it only notes what it would start from.
   ir::Graph trained(const ir::Graph& start, const std::vector<quant::Clip>& frames,
                     quant::TrainingOptions options, Checkpoint& checkpoint, const Part& part) {
-    if (ending_.interrupted()) return start;
+    if (ending_.interrupted() && checkpoint.reconstruction.stopped) return start;
     options.stop = [this] { return ending_.is_here(); };
     quant::TrainingRecord& record = checkpoint.training;
-    ir::Graph result;
-    try {
-      result = quant::train(fused_, start, frames, options, record, ending_.watched(part));
-    } catch (const Error& error) {
-      if (!options_.resume) throw;
-      throw Error(options_.checkpoint + ": " + error.what() + "; quantize again without --resume");
-    }
-    if (!ending_.interrupted()) return result;
-    say_interrupted(fmt::format("step {}", record.best_step));
+    ir::Graph result = going_on([&] {
+      return quant::train(fused_, start, frames, options, record, ending_.watched(part));
+    });
+    if (record.state.empty()) return result;
+    ending_.say_stopped(
+        fmt::format("step {} of {} of training", record.loss.size(), options.steps));
     checkpoint.reconstructed = start;
     return result;
   }
 
-  // Leaves what goes on from here, or nothing where all is done.
-  void settle(const Checkpoint& checkpoint) const {
-    if (options_.checkpoint.empty()) return;
-    if (!ending_.interrupted()) return remove_checkpoint(options_.checkpoint);
+  // Whether an interrupt left anything to do. Then writes what goes on from here.
+  bool leaves(const Checkpoint& checkpoint) const {
+    const bool stopped = checkpoint.reconstruction.stopped || !checkpoint.training.state.empty();
+    if (options_.checkpoint.empty() || !ending_.interrupted() || !stopped) return false;
     try {
       write_checkpoint(checkpoint, options_.checkpoint);
       fmt::print(stderr, "the same command with --resume goes on\n");
     } catch (const Error& error) {  // the result matters more
       fmt::print(stderr, "{}\n", error.what());
     }
+    return true;
   }
 
  private:
+  // Errors of what a checkpoint holds name it.
+  template <typename Work>
+  ir::Graph going_on(const Work& work) const {
+    try {
+      return work();
+    } catch (const Error& error) {
+      if (!options_.resume) throw;
+      throw Error(options_.checkpoint + ": " + error.what() + "; quantize again without --resume");
+    }
+  }
+
   const ir::Graph& fused_;
   const QuantizeOptions& options_;
   Ending ending_;
 };
 
-TrainingCurves curves_of(const quant::TrainingRecord& record) {
-  TrainingCurves curves;
-  for (size_t i = 0; i < record.loss.size(); ++i)
-    curves.loss.emplace_back(static_cast<int>(i) + 1, record.loss[i]);
-  curves.validation = record.validation;
-  curves.best_step = record.best_step;
-  return curves;
+bool is_named(const std::string& policy) {
+  const char* const names[] = {"w8a8", "w4a8", "w4a4", "w4a4-96"};
+  return std::find(std::begin(names), std::end(names), policy) != std::end(names);
+}
+
+// Throws Error where a policy of a file is none for the network.
+void check_policy_file(const ir::Graph& fused, const std::string& policy) {
+  if (is_named(policy)) return;
+  const quant::BitPolicy read = quant::read_policy(policy);
+  quant::check_policy(read, fused);
+  quant::split_graph(fused, read);
+}
+
+// What is played, at the network's size.
+struct Footage {
+  std::vector<quant::Clip> frames, truth;  // truth: with exact mattes, for training alone
+};
+
+Footage read_footage(const std::vector<std::string>& clips, const std::vector<TruthClip>& truth,
+                     ir::Size size, int frames) {
+  Footage read;
+  Progress progress("reading clips", static_cast<int64_t>(clips.size() + truth.size()));
+  const auto count = [&] {
+    progress.count(static_cast<int64_t>(read.frames.size() + read.truth.size()), "clips");
+  };
+  for (const std::string& clip : clips) {
+    read.frames.push_back(load_calibration_clip(clip, size, frames));
+    count();
+  }
+  for (const TruthClip& clip : truth) {
+    read.truth.push_back(load_truth_clip(clip, size, frames));
+    count();
+  }
+  return read;
+}
+
+// Before minutes of work.
+void require_fit(const Footage& footage, const QuantizeOptions& options,
+                 const quant::ReconstructionOptions& reconstruction,
+                 const quant::TrainingOptions& training) {
+  if (options.reconstruction) quant::require_reconstruction_clips(footage.frames, reconstruction);
+  if (!options.trains()) return;
+  quant::require_training_clips(footage.frames, training);
+  for (size_t i = 0; i < footage.truth.size(); ++i)
+    quant::require_training_clip(footage.truth[i], options.truth[i].name, training);
+}
+
+// For the report. What was trained took minutes: an interrupt ends the comparison alone.
+void compare(const ir::Graph& fused, const ir::Graph& start, const ir::Graph& result, bool trained,
+             std::vector<quant::Clip>& frames, const Part& part, QuantizeRecord& record) {
+  std::vector<quant::Clip> compared;
+  const size_t count = std::min(reported_clips, frames.size());
+  for (size_t i = 0; i < count; ++i) {
+    record.compared.push_back(i * frames.size() / count);
+    compared.push_back(std::move(frames[record.compared.back()]));
+  }
+  try {
+    record.comparison = quant::compare_layers(fused, result, compared, reported_frames,
+                                              part.sub(0, trained ? 0.5 : 1));
+    if (trained)
+      record.before =
+          quant::compare_layers(fused, start, compared, reported_frames, part.sub(0.5, 1));
+  } catch (const Interrupted&) {
+    if (!trained) throw;
+    forget_interrupt();
+    fmt::print(stderr, "\ninterrupted: the report has no errors of layers\n");
+    record.comparison = {};
+    record.compared.clear();
+  }
 }
 
 }  // namespace
 
 void require_policy(const std::string& policy) {
-  const char* const names[] = {"w8a8", "w4a8", "w4a4", "w4a4-96"};
-  if (std::find(std::begin(names), std::end(names), policy) != std::end(names)) return;
+  if (is_named(policy)) return;
   if (std::filesystem::path(policy).extension() != ".json")
     throw Error(
         fmt::format("--policy {}: neither w8a8, w4a8, w4a4, w4a4-96 nor a .json file", policy));
@@ -231,15 +308,15 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   const Clock::time_point start = Clock::now();
   quant::use_all_processors();
   const ir::Graph fused = frontend::fuse(ir::extract(imported, ir::Variant::direct));
-  const bool trains = options.gac || options.ofa, reconstructs = options.reconstruction.has_value();
-  const int calibration_frames =
-      options.calibration.window * (1 + options.calibration.jitter_copies);
-  std::vector<quant::Clip> frames = read_clips(clips, size, calibration_frames);
+  check_policy_file(fused, options.policy);
+  const bool trains = options.trains(), reconstructs = options.reconstruction.has_value();
   const quant::TrainingOptions training = training_for(options, size);
   const quant::ReconstructionOptions reconstruction = reconstruction_for(options, size);
-  // Before minutes of work.
-  if (reconstructs) quant::require_reconstruction_clips(frames, reconstruction);
-  if (trains) quant::require_training_clips(frames, training);
+  Footage footage =
+      read_footage(clips, trains ? options.truth : std::vector<TruthClip>(), size,
+                   options.calibration.window * (1 + options.calibration.jitter_copies));
+  require_fit(footage, options, reconstruction, training);
+  std::vector<quant::Clip>& frames = footage.frames;
   Progress progress("quantize", std::nullopt);
   const Part all(progress, 0, 0.95);
   Checkpoint checkpoint =
@@ -252,21 +329,21 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   if (reconstructs)
     quantized =
         after.reconstructed(frames, reconstruction, checkpoint, all.sub(0.4, reconstructing));
-  if (trains)
+  if (trains) {
+    std::move(footage.truth.begin(), footage.truth.end(), std::back_inserter(frames));
     quantized = after.trained(quantized, frames, training, checkpoint, all.sub(reconstructing, 1));
-  after.settle(checkpoint);
+    frames.resize(clips.size());
+  }
+  const bool unfinished = after.leaves(checkpoint);
   if (record == nullptr) return quantized;
+  record->unfinished = unfinished;
+  compare(split, checkpoint.start, quantized, trains || reconstructs, frames,
+          Part(progress, 0.95, 1), *record);
   record->policy = checkpoint.policy;
   record->reconstruction = std::move(checkpoint.reconstruction);
-  record->training = curves_of(checkpoint.training);
-  std::vector<quant::Clip> compared;
-  const size_t count = std::min(reported_clips, frames.size());
-  for (size_t i = 0; i < count; ++i) {
-    record->compared.push_back(i * frames.size() / count);
-    compared.push_back(std::move(frames[record->compared.back()]));
-  }
-  record->comparison =
-      quant::compare_layers(split, quantized, compared, reported_frames, Part(progress, 0.95, 1));
+  record->training = std::move(checkpoint.training);
+  record->planned_steps = trains ? training.steps : 0;
+  record->taught_by_truth = trains && !options.truth.empty();
   return quantized;
 }
 

@@ -11,6 +11,8 @@
 #include "quant/layer_errors.h"
 #include "quant/policy.h"
 #include "quant/reconstruct.h"
+#include "quant/train.h"
+#include "tools/truth.h"
 
 namespace mattec::tools {
 
@@ -22,33 +24,34 @@ struct QuantizeOptions {
   quant::CalibrationOptions calibration;
   std::optional<quant::Reconstruction> reconstruction;  // of blocks, after rounding
   bool gac = false, ofa = false;                        // either: training after that
-  double budget_minutes = 10;                           // for all of it, where something is trained
+  bool trains() const { return gac || ofa; }
+  double budget_minutes = 10;         // for all of it, where something is trained
+  std::vector<TruthClip> truth = {};  // whose exact mattes are taught, too, where gac or ofa trains
   // Where an interrupt during reconstruction or training leaves a checkpoint (checkpoint.h), for
-  // `command`; empty: nowhere. It is removed when all is done.
+  // `command`; empty: nowhere. Who resumed removes it when the result is safe.
   std::string checkpoint, command;
   bool resume = false;  // from there, instead of from the beginning
-};
-
-// Of a method that trains: (step, value); empty for those that do not.
-struct TrainingCurves {
-  std::vector<std::pair<int, double>> loss, validation;
-  int best_step = 0;
 };
 
 // What the report says beside the graph.
 struct QuantizeRecord {
   quant::BitPolicy policy;  // the measured one where it is measured
   quant::LayerComparison comparison;
-  std::vector<size_t> compared;  // which of the clips it was made on
+  // Of what was rounded, where it was reconstructed or trained after that.
+  std::optional<quant::LayerComparison> before;
+  std::vector<size_t> compared;  // which of the clips they were made on
   quant::ReconstructionRecord reconstruction;
-  TrainingCurves training;
+  quant::TrainingRecord training;  // of no step where nothing trains
+  int planned_steps = 0;           // of training, that the budget gives
+  bool taught_by_truth = false;    // exact mattes
+  bool unfinished = false;         // interrupted: the checkpoint goes on
 };
 
-// Throws Error for a policy that is neither named above nor a .json file.
+// Throws Error for a policy that is neither named above nor in a .json file that can be read.
 void require_policy(const std::string& policy);
 
 // The direct variant of an imported network as an integer graph, calibrated on `clips` (see
-// find_clips) at `size`. Fills `record` unless null, which takes a few frames of each clip more.
+// find_clips) at `size`. Fills `record` unless null, which plays three frames of four clips more.
 // Shows progress. An interrupt during reconstruction or training ends these only. Resumed, with the
 // time that is given anew, it ends with the bits it would have ended with. Throws Error,
 // Interrupted.

@@ -29,13 +29,19 @@ Json range_of(const std::vector<Number>& values) {
   return {*low, *high};
 }
 
-const ir::Op& op_named(const ir::Graph& graph, const std::string& name) {
-  return *std::find_if(graph.ops.begin(), graph.ops.end(),
-                       [&name](const ir::Op& op) { return op.name == name; });
+// The operation or the layer of that name; there is one.
+template <typename Item>
+const Item& named(const std::vector<Item>& items, const std::string& name) {
+  return *std::find_if(items.begin(), items.end(),
+                       [&name](const Item& item) { return item.name == name; });
+}
+
+Json error_json(const quant::LayerError& error) {
+  return {{"weights", error.weights}, {"own", error.own}, {"accumulated", error.accumulated}};
 }
 
 Json layer_json(const ir::Graph& graph, const quant::LayerError& error) {
-  const ir::Op& op = op_named(graph, error.name);
+  const ir::Op& op = named(graph.ops, error.name);
   const ir::Tensor& tensor = graph.tensor(op.output);
   Json layer = {{"name", op.name}, {"kind", ir::name_of(op.kind)}};
   if (op.kind == ir::OpKind::conv) {
@@ -47,9 +53,30 @@ Json layer_json(const ir::Graph& graph, const quant::LayerError& error) {
   layer["bits"] = tensor.grid->bits;
   layer["scale"] = range_of(tensor.grid->scale);
   layer["zero_point"] = range_of(tensor.grid->zero_point);
-  layer["error"] = {
-      {"weights", error.weights}, {"own", error.own}, {"accumulated", error.accumulated}};
+  layer["error"] = error_json(error);
   return layer;
+}
+
+Json layers_json(const QuantizeReport& report) {
+  Json layers = Json::array();
+  for (const quant::LayerError& error : report.record.comparison.layers) {
+    layers.push_back(layer_json(report.quantized, error));
+    if (report.record.before)
+      layers.back()["error_before"] = error_json(named(report.record.before->layers, error.name));
+  }
+  return layers;
+}
+
+Json clips_json(const QuantizeReport& report) {
+  const QuantizeRecord& record = report.record;
+  Json clips = Json::array();
+  for (size_t i = 0; i < record.comparison.clips.size(); ++i) {
+    clips.push_back({{"name", clip_name(report.clips.at(record.compared.at(i)))},
+                     {"alpha_difference", record.comparison.clips[i].alpha_difference}});
+    if (record.before)
+      clips.back()["alpha_difference_before"] = record.before->clips.at(i).alpha_difference;
+  }
+  return clips;
 }
 
 int64_t packed_weight_bytes(const ir::Graph& graph) {
@@ -59,14 +86,6 @@ int64_t packed_weight_bytes(const ir::Graph& graph) {
     bytes += (count * op.conv.weight_bits + 7) / 8;
   }
   return bytes;
-}
-
-Json scores_json(const quant::MattingScores& scores) {
-  return {{"mad", scores.mad},
-          {"mse", scores.mse},
-          {"grad", scores.grad},
-          {"conn", scores.conn},
-          {"dtssd", scores.dtssd}};
 }
 
 Json truth_json(const std::vector<TruthComparison>& truth) {
@@ -80,10 +99,11 @@ Json truth_json(const std::vector<TruthComparison>& truth) {
   return rows;
 }
 
-Json training_json(const TrainingCurves& training) {
-  return {{"loss", training.loss},
-          {"validation", training.validation},
-          {"best_step", training.best_step}};
+Json training_json(const QuantizeRecord& record) {
+  return {{"loss", numbered(record.training.loss)},
+          {"validation", record.training.validation},
+          {"best_step", record.training.best_step},
+          {"planned_steps", record.planned_steps}};
 }
 
 Json reconstruction_json(const quant::ReconstructionRecord& reconstruction) {
@@ -125,6 +145,12 @@ std::string html_path(const std::string& output) {
   return fs::path(output).replace_extension(".report.html").string();
 }
 
+std::vector<std::pair<int, double>> numbered(const std::vector<double>& losses) {
+  std::vector<std::pair<int, double>> points;
+  for (const double loss : losses) points.emplace_back(static_cast<int>(points.size()) + 1, loss);
+  return points;
+}
+
 std::string report_json(const QuantizeReport& report) {
   Json json = {{"network", report.quantized.name},
                {"model", fs::path(report.model).filename().string()},
@@ -137,20 +163,15 @@ std::string report_json(const QuantizeReport& report) {
   json["multiplications"] = {{"per_frame", low.macs}, {"share_4x4", low.share}};
   json["weight_bytes"] = packed_weight_bytes(report.quantized);
   json["policy"] = Json::parse(quant::policy_json(report.record.policy));
-  const quant::LayerComparison& comparison = report.record.comparison;
-  json["clips"] = Json::array();
-  for (size_t i = 0; i < comparison.clips.size(); ++i)
-    json["clips"].push_back({{"name", clip_name(report.clips.at(report.record.compared.at(i)))},
-                             {"alpha_difference", comparison.clips.at(i).alpha_difference}});
+  json["clips"] = clips_json(report);
   if (!report.truth.empty()) json["truth"] = truth_json(report.truth);
+  if (report.record.taught_by_truth) json["taught_by_truth"] = true;
   if (!report.record.reconstruction.blocks.empty())
     json["reconstruction"] = reconstruction_json(report.record.reconstruction);
-  const TrainingCurves& training = report.record.training;
+  const quant::TrainingRecord& training = report.record.training;
   if (!training.loss.empty() || !training.validation.empty())
-    json["training"] = training_json(training);
-  json["layers"] = Json::array();
-  for (const quant::LayerError& error : comparison.layers)
-    json["layers"].push_back(layer_json(report.quantized, error));
+    json["training"] = training_json(report.record);
+  json["layers"] = layers_json(report);
   // File names may hold bytes that are no UTF-8.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -162,8 +183,8 @@ void write_with_report(const QuantizeReport& report) {
   StagedPath model(link ? fs::weakly_canonical(report.output).string() : report.output);
   model.with_final_name([&] { ir::write_model(report.quantized, model.path()); });
   StagedReport staged(report);
-  model.commit();
   staged.commit();
+  model.commit();
 }
 
 void write_report(const QuantizeReport& report) { StagedReport(report).commit(); }

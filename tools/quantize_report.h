@@ -29,12 +29,16 @@ std::string report_json(const QuantizeReport& report);
 // The same numbers as a page of its own, with pictures and curves: report_page.cpp.
 std::string report_html(const QuantizeReport& report);
 
+// What both show of losses: points (step, loss) of a curve, from step 1 on.
+std::vector<std::pair<int, double>> numbered(const std::vector<double>& losses);
+
 // Paths of the two reports of x.mattec: x.report.json and x.report.html.
 std::string json_path(const std::string& output);
 std::string html_path(const std::string& output);
 
-// Writes report.quantized to report.output, and both reports beside it: all three or none.
-// Throws Error.
+// Writes report.quantized to report.output, and both reports beside it. All three are whole under
+// hidden names before the first is renamed, so a full disk leaves none. The model is renamed last:
+// where renaming fails, reports may be new, but no new model lies beside an old one. Throws Error.
 void write_with_report(const QuantizeReport& report);
 // Both reports anew. Throws Error; those that were there stay.
 void write_report(const QuantizeReport& report);

@@ -87,11 +87,17 @@ std::string truth(const Json& clips, const std::string& bits) {
   return table(rows);
 }
 
-std::string clip_differences(const Json& clips) {
-  std::string rows = row({heading("calibration clip"), heading("mean |alpha - float alpha| e-3")});
+std::string clip_differences(const Json& clips, bool has_before) {
+  const std::string what = "mean |alpha - float alpha| e-3";
+  const auto thousandths = [](const Json& value) {
+    return cell(number(value.get<double>() * 1e3, 3));
+  };
+  std::string rows = row({heading("calibration clip"),
+                          has_before ? heading(what + ", before reconstruction or training") : "",
+                          heading(has_before ? "after" : what)});
   for (const Json& clip : clips)
-    rows +=
-        row({cell(clip["name"]), cell(number(clip["alpha_difference"].get<double>() * 1e3, 3))});
+    rows += row({cell(clip["name"]), has_before ? thousandths(clip["alpha_difference_before"]) : "",
+                 thousandths(clip["alpha_difference"])});
   return table(rows);
 }
 
@@ -133,6 +139,14 @@ std::string bits_of(const Json& layer) {
   return text;
 }
 
+// Before and after as "2.10 -> 1.95 %", or "1.95 %" where there is no before. In one cell: three
+// columns more would make the table wider than a screen, and these two numbers are to be compared.
+std::string error_text(const Json& layer, const char* error) {
+  const std::string after = fmt::format("{:.2f} %", 100 * layer["error"][error].get<double>());
+  if (!layer.contains("error_before")) return after;
+  return fmt::format("{:.2f} \u2192 {}", 100 * layer["error_before"][error].get<double>(), after);
+}
+
 std::string layers(const Json& layers) {
   const char* const errors[] = {"weights", "own", "accumulated"};
   double largest[3] = {};
@@ -155,8 +169,7 @@ std::string layers(const Json& layers) {
         cell(range(layer["zero_point"]))};
     for (int i = 0; i < 3; ++i) {
       const double error = layer["error"][errors[i]].get<double>();
-      cells.push_back(
-          bar(fmt::format("{:.2f} %", 100 * error), largest[i] > 0 ? error / largest[i] : 0));
+      cells.push_back(bar(error_text(layer, errors[i]), largest[i] > 0 ? error / largest[i] : 0));
     }
     rows += row(cells);
   }
@@ -164,10 +177,7 @@ std::string layers(const Json& layers) {
 }
 
 // What reconstruction left of each block's error, and its losses, block after block.
-std::string reconstruction(const Json& json) {
-  std::vector<std::pair<int, double>> losses;
-  for (const Json& loss : json["loss"])
-    losses.emplace_back(static_cast<int>(losses.size()) + 1, loss.get<double>());
+std::string reconstruction(const Json& json, const std::vector<double>& losses) {
   std::string rows = row({heading("block"), heading("steps"), heading("error left"),
                           heading("error of alpha left"), heading("kept")});
   for (const Json& block : json["blocks"]) {
@@ -177,7 +187,7 @@ std::string reconstruction(const Json& json) {
                  cell(fmt::format("{:.1f} %", 100 * block["alpha_ratio"].get<double>())),
                  cell(block["kept"].get<bool>() ? "yes" : "no")});
   }
-  return curve("loss", losses) + table(rows);
+  return curve("loss", numbered(losses)) + table(rows);
 }
 
 std::string section(const std::string& title, const std::string& text, const std::string& body) {
@@ -185,42 +195,66 @@ std::string section(const std::string& title, const std::string& text, const std
   return fmt::format("<h2>{}</h2>\n{}{}", escaped(title), paragraph, body);
 }
 
+std::string truth_section(const Json& json) {
+  const char* const learned =
+      "Training (GAC, OFA) learned from the exact mattes of these very clips: the table does not "
+      "tell how well the network does on others.";
+  return section("On clips whose exact mattes are known",
+                 json.contains("taught_by_truth") ? learned : "",
+                 truth(json["truth"], json["bits"].get<std::string>()));
+}
+
+std::string training_section(const QuantizeRecord& record) {
+  const quant::TrainingRecord& training = record.training;
+  std::string text = fmt::format("Best step: {}.", training.best_step);
+  if (training.loss.size() < static_cast<size_t>(record.planned_steps))
+    text += fmt::format(
+        " Training ended early, after {} of the {} steps planned: the time was over, or it was "
+        "interrupted.",
+        training.loss.size(), record.planned_steps);
+  if (record.taught_by_truth) text += " It learned from the exact mattes of --truth.";
+  return section(
+      "Training", text,
+      curve("loss", numbered(training.loss)) + curve("validation error", training.validation));
+}
+
+std::string layers_section(const Json& json, bool has_before) {
+  std::string text =
+      "Errors are relative to the float network's tensor: of the layer's integer weights on float "
+      "inputs; with the rounding of its output too (own); and of the whole quantized network up to "
+      "here (accumulated). A layer that hurts has a large own error, and accumulated errors grow "
+      "from there on. Scales and zero points are those of the stored output, from the least to the "
+      "largest of its channels.";
+  if (has_before)
+    text +=
+        " Of two errors, a \u2192 b, the first is the rounded network's, before reconstruction or "
+        "training; the second, and the bar, is the result's.";
+  return section("Layers", text, layers(json["layers"]));
+}
+
 }  // namespace
 
 std::string report_html(const QuantizeReport& report) {
   const Json json = Json::parse(report_json(report));
+  const bool has_before = report.record.before.has_value();
   const std::string title = json["output"].get<std::string>() + ": quantization report";
   std::string body = fmt::format("<h1>{}</h1>\n", escaped(title)) + settings(json) +
                      section("Bits", "", bit_counts(json["layers"]));
-  if (json.contains("truth"))
-    body += section("On clips whose exact mattes are known", "",
-                    truth(json["truth"], json["bits"].get<std::string>()));
-  body += section(
-      "Mattes",
-      "Of the last frame played of calibration clips, by the float network and by the "
-      "quantized one's float simulation.",
-      mattes(json["clips"], report.record.comparison.clips) + clip_differences(json["clips"]));
+  if (json.contains("truth")) body += truth_section(json);
+  body += section("Mattes",
+                  "Of the last frame played of calibration clips, by the float network and by the "
+                  "quantized one's float simulation.",
+                  mattes(json["clips"], report.record.comparison.clips) +
+                      clip_differences(json["clips"], has_before));
   if (json.contains("reconstruction"))
     body +=
         section("Reconstruction of blocks",
                 "Errors of what a block passes on, weighed by what alpha depends on, on clips that "
                 "are not trained on, over those before. A block that did not gain stays as it "
                 "was.",
-                reconstruction(json["reconstruction"]));
-  if (json.contains("training")) {
-    const Json& training = json["training"];
-    body += section("Training", fmt::format("Best step: {}.", training["best_step"].get<int>()),
-                    curve("loss", report.record.training.loss) +
-                        curve("validation error", report.record.training.validation));
-  }
-  body += section("Layers",
-                  "Errors are relative to the float network's tensor: of the layer's integer "
-                  "weights on float inputs; with the rounding of its output too (own); and of the "
-                  "whole quantized network up to here (accumulated). A layer that hurts has a "
-                  "large own error, and accumulated errors grow from there on. Scales and zero "
-                  "points are those of the stored output, from the least to the largest of its "
-                  "channels.",
-                  layers(json["layers"]));
+                reconstruction(json["reconstruction"], report.record.reconstruction.loss));
+  if (json.contains("training")) body += training_section(report.record);
+  body += layers_section(json, has_before);
   return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<title>{}</title>\n"
       "<style>{}</style>\n</head>\n<body>\n{}</body>\n</html>\n",

@@ -1,6 +1,8 @@
-// A quantized network beside the float one it was made from, on clips whose exact mattes are known.
+// A quantized network beside the float one it was made from, on clips whose exact mattes are known;
+// and how scores are shown, here and by `mattec eval`.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -30,5 +32,13 @@ void print_comparison(const std::vector<TruthComparison>& comparisons, const std
 // Of the clips' ratios, each a TruthComparison's.
 double geometric_mean(const std::vector<TruthComparison>& comparisons,
                       double (TruthComparison::*ratio)() const);
+
+// Scores without their frames, by the names of docs/evaluation.md.
+nlohmann::ordered_json scores_json(const quant::MattingScores& scores);
+
+// Lines of a table for people, whose first column is `width` wide; `more` ends them.
+void print_score_headings(size_t width, const std::string& more = "");
+void print_score_row(const std::string& name, size_t width, const quant::MattingScores& scores,
+                     const std::string& more = "");
 
 }  // namespace mattec::tools
