@@ -91,9 +91,11 @@ quant::TrainingOptions training_for(const QuantizeOptions& options, ir::Size siz
 }
 
 quant::ReconstructionOptions reconstruction_for(const QuantizeOptions& options, ir::Size size) {
-  constexpr double steps_per_minute = 20, windows_minutes = 2;
+  constexpr double windows_minutes = 2;
   quant::ReconstructionOptions reconstruction;
   if (options.reconstruction) reconstruction.method = *options.reconstruction;
+  // Most steps of brecq leave activations unrounded.
+  const double steps_per_minute = reconstruction.method == quant::Reconstruction::brecq ? 20 : 12;
   reconstruction.seed = options.calibration.seed;
   reconstruction.steps = static_cast<int>(
       std::max(4.0, (minutes_of_each(options, size) - windows_minutes) * steps_per_minute));
