@@ -209,7 +209,7 @@ TEST_F(Training, ReconstructsBlocks) {
 TEST_F(Training, FollowsReconstruction) {
   const CommandResult result =
       command(*scratch_, quantize("both", {"--bits", "w4a8", "--method", "qdrop", "--gac", "on",
-                                           "--budget-minutes", "1"}));
+                                           "--budget-minutes", "0.3"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(report("both")["settings"]["method"], "qdrop");
   EXPECT_TRUE(report("both").contains("reconstruction"));
