@@ -95,7 +95,7 @@ quant::ReconstructionOptions reconstruction_for(const QuantizeOptions& options, 
   quant::ReconstructionOptions reconstruction;
   if (options.reconstruction) reconstruction.method = *options.reconstruction;
   // Most steps of brecq leave activations unrounded.
-  const double steps_per_minute = reconstruction.method == quant::Reconstruction::brecq ? 20 : 12;
+  const double steps_per_minute = reconstruction.method == quant::Reconstruction::brecq ? 20 : 8;
   reconstruction.seed = options.calibration.seed;
   reconstruction.steps = static_cast<int>(
       std::max(4.0, (minutes_of_each(options, size) - windows_minutes) * steps_per_minute));
@@ -194,8 +194,8 @@ class After {
     return result;
   }
 
-  // Whether an interrupt left anything to do. Then writes what goes on from here.
-  bool leaves(const Checkpoint& checkpoint) const {
+  // Writes what goes on from here where an interrupt left anything to do; returns whether it did.
+  bool leave_rest(const Checkpoint& checkpoint) const {
     const bool stopped = checkpoint.reconstruction.stopped || !checkpoint.training.state.empty();
     if (options_.checkpoint.empty() || !ending_.interrupted() || !stopped) return false;
     try {
@@ -336,7 +336,7 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
     quantized = after.trained(quantized, frames, training, checkpoint, all.sub(reconstructing, 1));
     frames.resize(clips.size());
   }
-  const bool unfinished = after.leaves(checkpoint);
+  const bool unfinished = after.leave_rest(checkpoint);
   if (record == nullptr) return quantized;
   record->unfinished = unfinished;
   compare(split, checkpoint.start, quantized, trains || reconstructs, frames,

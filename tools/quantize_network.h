@@ -28,7 +28,7 @@ struct QuantizeOptions {
   double budget_minutes = 10;         // for all of it, where something is trained
   std::vector<TruthClip> truth = {};  // whose exact mattes are taught, too, where gac or ofa trains
   // Where an interrupt during reconstruction or training leaves a checkpoint (checkpoint.h), for
-  // `command`; empty: nowhere. Who resumed removes it when the result is safe.
+  // `command`; empty: nowhere. The caller removes it when the result is safe.
   std::string checkpoint, command;
   bool resume = false;  // from there, instead of from the beginning
 };
