@@ -49,7 +49,7 @@ class Teacher {
   // The exact matte where the frame has one, else the float network's.
   Tensor alpha(const Frame& frame, std::vector<Tensor>& states) {
     const torch::NoGradGuard no_gradients;
-    const Tensor alpha = executor_.step(network_input(frame), states)[alpha_];
+    Tensor alpha = executor_.step(network_input(frame), states)[alpha_];
     if (frame.alpha.empty()) return alpha;
     return torch::tensor(frame.alpha).view({1, 1, frame.height, frame.width}) / 255.0;
   }

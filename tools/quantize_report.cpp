@@ -147,6 +147,7 @@ std::string html_path(const std::string& output) {
 
 std::vector<std::pair<int, double>> numbered(const std::vector<double>& losses) {
   std::vector<std::pair<int, double>> points;
+  points.reserve(losses.size());
   for (const double loss : losses) points.emplace_back(static_cast<int>(points.size()) + 1, loss);
   return points;
 }

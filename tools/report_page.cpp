@@ -142,7 +142,7 @@ std::string bits_of(const Json& layer) {
 // Before and after as "2.10 -> 1.95 %", or "1.95 %" where there is no before. In one cell: three
 // columns more would make the table wider than a screen, and these two numbers are to be compared.
 std::string error_text(const Json& layer, const char* error) {
-  const std::string after = fmt::format("{:.2f} %", 100 * layer["error"][error].get<double>());
+  std::string after = fmt::format("{:.2f} %", 100 * layer["error"][error].get<double>());
   if (!layer.contains("error_before")) return after;
   return fmt::format("{:.2f} \u2192 {}", 100 * layer["error_before"][error].get<double>(), after);
 }
