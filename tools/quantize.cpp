@@ -202,9 +202,11 @@ void add_quantize(CLI::App& mattec) {
       ->check(CLI::IsMember({"on", "off"}));
   add_size_option(*verb, "--size", arguments->size,
                   "Size of the calibration frames (default 512x288); the result serves any size");
-  verb->add_option("--budget-minutes", arguments->budget_minutes,
-                   "Of the whole command, where something is trained (brecq and qdrop do). Ctrl-C "
-                   "ends training early, too: the best so far is written, and --resume goes on")
+  verb->add_option(
+          "--budget-minutes", arguments->budget_minutes,
+          "Of all but the comparison on --truth, where something is trained (brecq and qdrop "
+          "do). Ctrl-C ends training early, too: the best so far is written, and --resume "
+          "goes on")
       ->check(CLI::Range(0.001, 100000.0))
       ->capture_default_str();
   verb->add_flag("--resume", arguments->resume,
