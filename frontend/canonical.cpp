@@ -3,7 +3,7 @@
 
 #include "frontend/passes.h"
 #include "ir/compare.h"
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::frontend {
 namespace {

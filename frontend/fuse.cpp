@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "frontend/blend.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/verify.h"
 
 namespace mattec::frontend {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "frontend/passes.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/verify.h"
 
 namespace mattec::frontend {

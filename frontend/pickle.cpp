@@ -1,6 +1,6 @@
 #include "frontend/pickle.h"
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::frontend {
 namespace {

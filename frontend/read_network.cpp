@@ -1,26 +1,15 @@
 #include "frontend/read_network.h"
 
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-
 #include "frontend/networks.h"
 #include "frontend/state_dict.h"
 #include "frontend/torchscript.h"
 #include "frontend/zip.h"
-#include "ir/error.h"
+#include "base/error.h"
+#include "base/read_file.h"
 #include "ir/safetensors.h"
 
 namespace mattec::frontend {
 namespace {
-
-std::string content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(path + ": cannot be opened; check the path and its permissions");
-  std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (file.bad()) throw Error(path + ": cannot be read");
-  return bytes;
-}
 
 ir::Graph build(const Weights& weights, const std::string& architecture, const std::string& path) {
   try {
@@ -43,8 +32,7 @@ ir::Graph read_safetensors_network(const std::string& path) {
 }  // namespace
 
 ir::Graph read_network(const std::string& path) {
-  if (std::filesystem::is_directory(path)) throw Error(path + ": is a folder, no network file");
-  std::string bytes = content_of(path);
+  std::string bytes = read_file(path, most_model_bytes);
   // A safetensors file begins with its header's length and the header's brace.
   if (bytes.size() > 8 && bytes[8] == '{') return read_safetensors_network(path);
   if (bytes.compare(0, 2, "PK") == 0) {

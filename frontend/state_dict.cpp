@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "frontend/pickle.h"
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::frontend {
 namespace {

@@ -9,7 +9,7 @@
 #include "frontend/networks.h"
 #include "frontend/passes.h"
 #include "frontend/script_interpreter.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/verify.h"
 
 namespace mattec::frontend {

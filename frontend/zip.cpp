@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::frontend {
 namespace {

@@ -1,7 +1,7 @@
 #include <string>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/graph.h"
 
 namespace mattec::ir {

@@ -6,7 +6,7 @@
 #include <map>
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/interpreter_operations.h"
 #include "ir/verify.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::ir {
 namespace {

@@ -5,8 +5,9 @@
 #include <set>
 #include <utility>
 
-#include "ir/error.h"
-#include "ir/fnv1a.h"
+#include "base/error.h"
+#include "base/fnv1a.h"
+#include "base/staged_path.h"
 #include "ir/graph_json.h"
 #include "ir/verify.h"
 
@@ -198,11 +199,16 @@ Graph read_model(const std::string& path) {
   return from_container(container, path);
 }
 
-void write_model(const Graph& graph, const std::string& path) {
+std::vector<uint8_t> model_bytes(const Graph& graph, const std::string& path) {
   verify(graph, path);
   if (graph.stage == Stage::imported)
     throw Error(path + ": cannot write: network " + graph.name + " is neither fused nor quantized");
-  write_safetensors(to_container(graph), path);
+  return safetensors_bytes(to_container(graph), path);
+}
+
+void write_model(const Graph& graph, const std::string& path) {
+  const std::vector<uint8_t> bytes = model_bytes(graph, path);
+  write_file_atomically(path, bytes.data(), bytes.size());
 }
 
 }  // namespace mattec::ir

@@ -1,7 +1,9 @@
 // The .mattec file: a safetensors container whose metadata holds the graph as JSON.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "ir/graph.h"
 #include "ir/safetensors.h"
@@ -12,6 +14,8 @@ namespace mattec::ir {
 // sound quantized (or fused) graph; never reads outside the file, whatever its header claims.
 Graph read_model(const std::string& path);
 
+// The bytes of a file for a sound graph. `path` is for messages.
+std::vector<uint8_t> model_bytes(const Graph& graph, const std::string& path);
 // Writes beside `path` and renames; on any failure (disk full, ...) nothing is left behind.
 void write_model(const Graph& graph, const std::string& path);
 

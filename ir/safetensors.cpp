@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <tuple>
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
+#include "base/read_file.h"
+#include "base/staged_path.h"
 
 namespace mattec::ir {
 namespace {
@@ -28,19 +29,6 @@ uint64_t element_bytes(const std::string& type) {
       {"U32", 4},  {"F32", 4}, {"I64", 8}, {"U64", 8},     {"F64", 8}};
   const auto found = bytes.find(type);
   return found == bytes.end() ? 0 : found->second;
-}
-
-std::vector<uint8_t> read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(path + ": cannot open the file; check the path and its permissions");
-  std::vector<uint8_t> data;
-  std::vector<char> block(1 << 16);
-  do {
-    file.read(block.data(), static_cast<std::streamsize>(block.size()));
-    data.insert(data.end(), block.data(), block.data() + file.gcount());
-  } while (file);
-  if (!file.eof()) throw Error(path + ": cannot read it; is it a regular file?");
-  return data;
 }
 
 // Reads one header; `fail` names the file.
@@ -196,13 +184,16 @@ std::vector<int8_t> Array::bytes_signed(const std::string& where) const {
   return values_of<int8_t>(*this, "I8", where);
 }
 
-Container read_safetensors(const std::string& path) { return Reader(path, read_file(path)).read(); }
+Container read_safetensors(const std::string& path) {
+  const std::string bytes = read_file(path, most_model_bytes);
+  return Reader(path, {bytes.begin(), bytes.end()}).read();
+}
 
 Container parse_safetensors(std::vector<uint8_t> file, const std::string& name) {
   return Reader(name, std::move(file)).read();
 }
 
-void write_safetensors(const Container& container, const std::string& path) {
+std::vector<uint8_t> safetensors_bytes(const Container& container, const std::string& name) {
   // Widest elements first, as the format's own writer does: every array is aligned to its type.
   std::vector<std::pair<std::string, const Array*>> order;
   for (const auto& [name, array] : container.arrays) order.emplace_back(name, &array);
@@ -212,17 +203,17 @@ void write_safetensors(const Container& container, const std::string& path) {
   json header = json::object();
   if (!container.metadata.empty()) header["__metadata__"] = container.metadata;
   uint64_t end = 0;
-  for (const auto& [name, array] : order) {
+  for (const auto& [key, array] : order) {
     const uint64_t begin = end;
     end += array->bytes.size();
-    header[name] = {
+    header[key] = {
         {"dtype", array->type}, {"shape", array->shape}, {"data_offsets", {begin, end}}};
   }
   std::string text;
   try {
     text = header.dump();
   } catch (const json::exception&) {
-    throw Error(path + ": cannot write: a name or text in it is not UTF-8; rename it");
+    throw Error(name + ": cannot write: a name or text in it is not UTF-8; rename it");
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
   std::vector<uint8_t> file(length_bytes + text.size() + end);
@@ -230,9 +221,14 @@ void write_safetensors(const Container& container, const std::string& path) {
   std::memcpy(file.data(), &length, length_bytes);
   std::memcpy(file.data() + length_bytes, text.data(), text.size());
   uint8_t* next = file.data() + length_bytes + text.size();
-  for (const auto& [name, array] : order)
+  for (const auto& [key, array] : order)
     next = std::copy(array->bytes.begin(), array->bytes.end(), next);
-  write_file_atomically(path, file.data(), file.size());
+  return file;
+}
+
+void write_safetensors(const Container& container, const std::string& path) {
+  const std::vector<uint8_t> bytes = safetensors_bytes(container, path);
+  write_file_atomically(path, bytes.data(), bytes.size());
 }
 
 }  // namespace mattec::ir

@@ -31,10 +31,9 @@ struct Container {
 Container read_safetensors(const std::string& path);
 // The same from memory; `name` stands for the path in messages.
 Container parse_safetensors(std::vector<uint8_t> file, const std::string& name);
-// Same content gives the same bytes. Written beside and renamed.
+// Same content gives the same bytes. `name` stands for the path in messages.
+std::vector<uint8_t> safetensors_bytes(const Container& container, const std::string& name);
+// These bytes in a file, whole or not at all.
 void write_safetensors(const Container& container, const std::string& path);
-
-// Writes a whole file beside `path` and renames it; throws Error and leaves nothing on failure.
-void write_file_atomically(const std::string& path, const void* data, size_t size);
 
 }  // namespace mattec::ir

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <string>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::ir {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <set>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/verify_internal.h"
 
 namespace mattec::ir {

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "ir/arithmetic.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/verify.h"
 #include "lower/arena.h"
 #include "lower/lowering.h"

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "ir/arithmetic.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "lower/lowering.h"
 
 namespace mattec::lower {

@@ -4,7 +4,7 @@
 #include <array>
 #include <vector>
 
-#include "nano/random.h"
+#include "base/random.h"
 #include "nano/texture.h"
 
 namespace mattec::nano {

@@ -14,7 +14,7 @@ double lattice_noise(uint64_t seed, double x, double y) {
   const auto corner = [&](int dx, int dy) {
     const auto ix = static_cast<uint64_t>(static_cast<int64_t>(fx) + dx);
     const auto iy = static_cast<uint64_t>(static_cast<int64_t>(fy) + dy);
-    return static_cast<double>(mix(seed + ix * 0x9E3779B1U + (iy << 32)) >> 11) * 0x1p-52 - 1;
+    return static_cast<double>(mattec::mix(seed + ix * 0x9E3779B1U + (iy << 32)) >> 11) * 0x1p-52 - 1;
   };
   const double tx = smooth(x - fx), ty = smooth(y - fy);
   const double top = corner(0, 0) + (corner(1, 0) - corner(0, 0)) * tx;
@@ -55,7 +55,7 @@ Texture::Texture(Random& random, int width, int height, double unit, int objects
   const double grain = random.uniform(0, 7);
   const uint64_t seed = random.next();
   for (size_t i = 0; i < pixels_.size(); ++i) {
-    const double n = grain * (static_cast<double>(mix(seed + i) >> 11) * 0x1p-52 - 1);
+    const double n = grain * (static_cast<double>(mattec::mix(seed + i) >> 11) * 0x1p-52 - 1);
     for (float* c : {&pixels_[i].r, &pixels_[i].g, &pixels_[i].b}) {
       *c = std::clamp(*c + static_cast<float>(n), 0.0F, 255.0F);
     }

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "nano/random.h"
+#include "base/random.h"
 
 namespace mattec::nano {
 

@@ -1,6 +1,6 @@
 #include "quant/balance.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,7 @@
 #include "quant/block_data.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <torch/utils.h>
 
 #include <numeric>
 #include <random>

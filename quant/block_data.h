@@ -2,7 +2,7 @@
 // by the float network and the quantized one side by side.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <functional>
 #include <vector>

@@ -1,6 +1,7 @@
 #include "quant/block_network.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>

@@ -2,7 +2,7 @@
 // roundings of weights, biases, scales of activations.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <utility>
 #include <vector>

@@ -4,7 +4,7 @@
 #include <malloc.h>
 #endif
 #include <ATen/CPUGeneratorImpl.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <limits>
@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/verify.h"
 #include "quant/balance.h"
 #include "quant/executor.h"

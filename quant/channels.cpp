@@ -2,6 +2,8 @@
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/functions/utils.h>
+#include <torch/utils.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <memory>

@@ -4,7 +4,7 @@
 // channels. Gradients pass through. Tensors of other types or layouts get torch's operations.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <vector>
 

@@ -3,7 +3,7 @@
 #include <numeric>
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/sizes.h"
 #include "quant/channels.h"
 

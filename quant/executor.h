@@ -2,7 +2,7 @@
 // differentiable in whatever leaves the caller passes.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <functional>
 #include <map>

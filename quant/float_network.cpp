@@ -1,9 +1,11 @@
 #include "quant/float_network.h"
 
+#include <torch/utils.h>
+
 #include <cstring>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/executor.h"
 
 namespace mattec::quant {
@@ -58,6 +60,10 @@ FloatNetwork::FloatNetwork(const ir::Graph& graph, double downsample_ratio, int 
 }
 
 FloatNetwork::~FloatNetwork() = default;
+
+void FloatNetwork::reset() {
+  state_->recurrent.assign(state_->graph.states.size(), torch::Tensor());
+}
 
 void FloatNetwork::step(const uint8_t* rgb, ir::Size size, uint8_t* alpha, uint8_t* foreground) {
   const torch::NoGradGuard no_gradients;

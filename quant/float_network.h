@@ -23,6 +23,8 @@ class FloatNetwork {
   // writes them. States are carried over; a frame of another size starts a new clip.
   // Throws Error where the network cannot take this size.
   void step(const uint8_t* rgb, ir::Size size, uint8_t* alpha, uint8_t* foreground);
+  // A new clip begins with the next frame.
+  void reset();
 
  private:
   struct State;

@@ -1,5 +1,7 @@
 #include "quant/flow.h"
 
+#include <torch/nn/functional/vision.h>
+
 #include <cmath>
 #include <opencv2/imgproc.hpp>
 #include <opencv2/video/tracking.hpp>

@@ -2,7 +2,7 @@
 // frame before.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "quant/frames.h"
 

@@ -2,7 +2,7 @@
 // search for the scale and a descent from where it ends.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <vector>

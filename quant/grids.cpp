@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "ir/arithmetic.h"
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::quant {
 namespace {

@@ -1,11 +1,12 @@
 #include "quant/layer_errors.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/executor.h"
 #include "quant/play.h"
 #include "quant/simulate.h"

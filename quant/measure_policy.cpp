@@ -1,6 +1,7 @@
 #include "quant/measure_policy.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +9,7 @@
 #include <numeric>
 #include <optional>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/copies.h"
 #include "quant/play.h"
 #include "quant/simulate.h"

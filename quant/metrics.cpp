@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::quant {
 namespace {

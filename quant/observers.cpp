@@ -1,11 +1,12 @@
 #include "quant/observers.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <numeric>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/sizes.h"
 #include "quant/parallel.h"
 #include "quant/pixels.h"

@@ -1,7 +1,7 @@
 // What calibration collects while the float network plays the clips.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <map>

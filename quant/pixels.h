@@ -2,7 +2,7 @@
 // half the time of calibration.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 

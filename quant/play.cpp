@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::quant {
 torch::Tensor network_input(const Frame& frame) {

@@ -1,7 +1,7 @@
 // What playing clips through an executor takes.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "ir/graph.h"
 #include "quant/executor.h"

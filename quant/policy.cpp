@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/copies.h"
 
 namespace mattec::quant {

@@ -1,7 +1,8 @@
 #include "quant/reconstruct.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <torch/torch.h>
+#include <torch/optim/adam.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/sizes.h"
 #include "quant/block_data.h"
 #include "quant/block_network.h"

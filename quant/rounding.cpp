@@ -1,6 +1,7 @@
 #include "quant/rounding.h"
 
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <type_traits>

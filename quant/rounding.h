@@ -1,7 +1,7 @@
 // Rounding to a grid that gradients pass through.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <vector>
 

@@ -1,5 +1,7 @@
 #include "quant/simulate.h"
 
+#include <torch/utils.h>
+
 #include <vector>
 
 #include "quant/rounding.h"

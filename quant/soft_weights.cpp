@@ -1,5 +1,7 @@
 #include "quant/soft_weights.h"
 
+#include <torch/utils.h>
+
 #include <algorithm>
 
 #include "quant/weights.h"

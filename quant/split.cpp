@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/copies.h"
 
 namespace mattec::quant {

@@ -1,6 +1,10 @@
 #include "quant/train.h"
 
-#include <torch/torch.h>
+#include <torch/nn/utils/clip_grad.h>
+#include <torch/optim/adam.h>
+#include <torch/serialize/archive.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +14,7 @@
 #include <string>
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/flow.h"
 #include "quant/play.h"
 #include "quant/trainable.h"

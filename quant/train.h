@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "ir/graph.h"
-#include "quant/calibrate.h"
+#include "quant/calibration_options.h"
 #include "quant/frames.h"
 
 namespace mattec::quant {

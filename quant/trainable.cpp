@@ -1,5 +1,7 @@
 #include "quant/trainable.h"
 
+#include <torch/utils.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>

@@ -3,7 +3,7 @@
 // engine's multipliers and biases, so they cost nothing at run time.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <string>
 #include <vector>

@@ -1,7 +1,8 @@
 // What training plays: windows of the calibration clips, made as various as they can be.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/serialize/archive.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <random>

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/gptq.h"
 
 namespace mattec::quant {

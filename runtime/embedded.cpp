@@ -1,6 +1,6 @@
 #include "runtime/embedded.h"
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::runtime {
 

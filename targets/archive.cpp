@@ -6,7 +6,7 @@
 #include <llvm/Object/ObjectFile.h>
 #include <llvm/Support/MemoryBuffer.h>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "runtime/embedded.h"
 #include "targets/objects.h"
 

@@ -2,7 +2,7 @@
 
 #include <llvm/Object/Archive.h>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "targets/llvm_error.h"
 
 namespace mattec::targets {

@@ -13,8 +13,8 @@
 #include <set>
 #include <thread>
 
-#include "ir/error.h"
-#include "ir/safetensors.h"
+#include "base/error.h"
+#include "base/staged_path.h"
 #include "runtime/embedded.h"
 #include "runtime/model.h"
 #include "schedules/schedule.h"
@@ -224,7 +224,8 @@ void write_library(const CompiledLibrary& library, const std::string& name,
   std::filesystem::create_directories(at, problem);
   if (problem) throw Error(at.string() + ": cannot make this folder: " + problem.message());
   const auto write = [&](const std::string& file, const void* data, size_t size) {
-    ir::write_file_atomically((at / file).string(), data, size);
+    const std::string path = (at / file).string();
+    write_file(path, data, size, path);
   };
   const std::string_view runtime_header = runtime::public_header();
   write("lib" + name + ".a", library.archive.data(), library.archive.size());

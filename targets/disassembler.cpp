@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <mutex>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::targets {
 

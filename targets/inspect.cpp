@@ -8,7 +8,7 @@
 #include <optional>
 #include <set>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "targets/archive_members.h"
 #include "targets/disassembler.h"
 #include "targets/llvm_error.h"

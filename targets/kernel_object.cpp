@@ -2,7 +2,7 @@
 
 #include "Halide.h"
 #include "generators/generators.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "schedules/schedule.h"
 #include "targets/objects.h"
 

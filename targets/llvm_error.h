@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::targets {
 

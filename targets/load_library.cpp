@@ -8,7 +8,7 @@
 
 #include <mutex>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "targets/archive_members.h"
 #include "targets/llvm_error.h"
 

@@ -10,7 +10,7 @@
 
 #include <memory>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "runtime/model.h"
 #include "targets/objects.h"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "runtime/model.h"
 
 namespace mattec::targets {

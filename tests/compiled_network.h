@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/interpreter.h"
 #include "runtime/model.h"
 #include "targets/compile.h"

@@ -7,7 +7,7 @@
 #include "nano/clip_generator.h"
 #include "nano/embedded.h"
 #include "tests/tools_command.h"
-#include "tools/frame_source.h"
+#include "media/frame_source.h"
 
 namespace mattec::tools {
 namespace {
@@ -23,24 +23,24 @@ int shell(const std::string& line) {
 // Writes a generated clip as a folder of pictures; returns its raw RGB.
 std::string write_generated_clip(const std::string& path, int frames) {
   const nano::ClipGenerator generator(3, size.width, size.height);
-  const std::unique_ptr<FrameSink> sink = open_sink(path, size, 25);
+  const std::unique_ptr<media::FrameSink> sink = media::open_sink(path, {});
   std::string raw;
   for (int i = 0; i < frames; ++i) {
-    Image frame(size, 3);
+    media::Image frame(size, 3);
     frame.pixels = generator.frame(i).frame;
     raw.append(frame.pixels.begin(), frame.pixels.end());
-    sink->write(frame, std::to_string(100 + i));
+    sink->write(frame, {std::to_string(100 + i)});
   }
   sink->finish();
   return raw;
 }
 
 std::string read_mattes(const std::string& folder) {
-  SourceOptions options;
+  media::SourceOptions options;
   options.channels = 1;
-  const std::unique_ptr<FrameSource> source = open_source(folder, options);
+  const std::unique_ptr<media::FrameSource> source = media::open_source(folder, options);
   std::string raw;
-  for (Image frame; source->next(frame);) raw.append(frame.pixels.begin(), frame.pixels.end());
+  for (media::Image frame; source->next(frame);) raw.append(frame.pixels.begin(), frame.pixels.end());
   return raw;
 }
 

@@ -73,4 +73,5 @@ const mattec_plan fake_model = {.model = {&fake_functions},
                                 .width = FAKE_WIDTH,
                                 .height = FAKE_HEIGHT,
                                 .arena_bytes = FAKE_ARENA_BYTES,
-                                .arena_alignment = 64};
+                                .arena_alignment = 64,
+                                .foreground = {.pixel_bytes = 4}};

@@ -9,7 +9,7 @@
 #include "frontend/read_network.h"
 #include "frontend/zip.h"
 #include "ir/compare.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/safetensors.h"
 #include "tests/frontend_networks.h"
 

@@ -1,7 +1,7 @@
 // Random weights and moving pictures for the frontend's tests.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <filesystem>
 #include <string>

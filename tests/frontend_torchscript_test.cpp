@@ -8,7 +8,7 @@
 #include "frontend/fuse.h"
 #include "frontend/read_network.h"
 #include "frontend/zip.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/executor.h"
 #include "tests/frontend_networks.h"
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/graph.h"
 #include "ir/verify.h"
 #include "tests/ir_graphs.h"

@@ -10,7 +10,7 @@
 #include <random>
 
 #include "ir/compare.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/interpreter.h"
 #include "ir/model_file.h"
 #include "ir/verify.h"

@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/sizes.h"
 #include "ir/verify.h"
 #include "tests/ir_graphs.h"

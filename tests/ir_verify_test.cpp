@@ -4,7 +4,7 @@
 #include <cmath>
 #include <functional>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/verify.h"
 #include "tests/ir_graphs.h"
 

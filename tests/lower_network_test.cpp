@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/verify.h"
 #include "lower/patterns.h"
 #include "lower/plan.h"

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "nano/clip_generator.h"
 
 namespace mattec::nano {

@@ -1,6 +1,6 @@
 // The network inside the binary: it is the committed file, and it mattes clips it has never seen.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <fstream>

@@ -1,11 +1,11 @@
 // Calibration of a small network, judged by the integer interpreter.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/interpreter.h"
 #include "ir/verify.h"
 #include "played_bytes.h"

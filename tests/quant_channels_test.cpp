@@ -1,5 +1,6 @@
 // Channels taken and joined are what torch's own operations give, gradients too.
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "quant/channels.h"
 

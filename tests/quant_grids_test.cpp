@@ -4,7 +4,7 @@
 #include <cmath>
 #include <random>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/grids.h"
 #include "small_matting_network.h"
 

@@ -1,10 +1,11 @@
 // The errors of a quantized network's layers, beside what hooks on its executors show directly.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 
-#include "ir/error.h"
+#include "base/error.h"
+#include "quant/calibrate.h"
 #include "quant/layer_errors.h"
 #include "quant/play.h"
 #include "quant/simulate.h"

@@ -6,7 +6,7 @@
 #include <opencv2/imgproc.hpp>
 #include <random>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/metrics.h"
 
 namespace mattec::quant {

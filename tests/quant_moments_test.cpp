@@ -5,7 +5,7 @@
 #include <cmath>
 #include <functional>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/executor.h"
 #include "quant/grids.h"
 #include "quant/observers.h"

@@ -1,6 +1,6 @@
 // Calibration's matrix products run on the vectors that the processor has.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <string>
 

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "error_of.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "played_bytes.h"
 #include "quant/block_data.h"
 #include "quant/block_network.h"

@@ -1,6 +1,6 @@
 // Robust Video Matting itself, at a small size: calibrated on two clips, judged on a third.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <opencv2/imgcodecs.hpp>
@@ -9,7 +9,7 @@
 
 #include "frontend/fuse.h"
 #include "frontend/read_network.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/interpreter.h"
 #include "quant/calibrate.h"
 #include "quant/executor.h"

@@ -4,7 +4,7 @@
 #include <limits>
 #include <random>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/weights.h"
 
 namespace mattec::quant {

@@ -8,7 +8,7 @@
 #include <sstream>
 #include <string>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "runtime/embedded.h"
 
 namespace mattec::runtime {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/graph.h"
 #include "quant/frames.h"
 

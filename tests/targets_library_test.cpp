@@ -5,7 +5,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/interpreter.h"
 #include "tests/compiled_archive.h"
 
@@ -220,7 +220,7 @@ TEST(WriteLibrary, FullDiskLeavesNothing) {
       error_of([&] { targets::write_library(compiled, "rvm", folder.path()); });
   ::setrlimit(RLIMIT_FSIZE, &usual);
   std::signal(SIGXFSZ, before);
-  EXPECT_NE(error.find("librvm.a: cannot write: File too large; free some space"),
+  EXPECT_NE(error.find("librvm.a: cannot be written: File too large; free some space"),
             std::string::npos)
       << error;
   EXPECT_EQ(files_in(folder.path()), std::vector<std::string>{});

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "targets/load_library.h"
 
 namespace mattec::targets {

@@ -3,7 +3,7 @@
 
 #include "ir/compare.h"
 #include "quantized_small.h"
-#include "tests/tools_scratch.h"
+#include "tests/scratch.h"
 #include "tools/checkpoint.h"
 
 namespace mattec::tools {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/tools_scratch.h"
+#include "tests/scratch.h"
 
 namespace mattec::tools {
 
@@ -77,14 +77,14 @@ inline CommandResult command(const Scratch& scratch, const std::vector<std::stri
   return Command(scratch, arguments, input_file).wait();
 }
 
-// The last line starts with "mattec: " and holds `part`, lines before it show progress ("verb: "),
-// standard output is empty.
+// The last line starts with "mattec: " and holds `part`, lines before it show progress or are
+// notes, standard output is empty.
 inline void expect_failure(const CommandResult& result, int exit_code, const std::string& part) {
   EXPECT_EQ(result.exit_code, exit_code) << result.err;
   ASSERT_GT(result.err.size(), 8U);
   const size_t before = result.err.rfind('\n', result.err.size() - 2);
   const size_t start = before == std::string::npos ? 0 : before + 1;
-  EXPECT_EQ(result.err.find("mattec: "), start) << result.err;
+  EXPECT_EQ(result.err.compare(start, 8, "mattec: "), 0) << result.err;
   EXPECT_NE(result.err.find(part, start), std::string::npos) << result.err;
   EXPECT_EQ(result.out, "");
 }

@@ -8,7 +8,7 @@
 #include <chrono>
 #include <thread>
 
-#include "tools/frame_source.h"
+#include "media/frame_source.h"
 
 namespace mattec::tools {
 namespace {
@@ -17,8 +17,8 @@ namespace fs = std::filesystem;
 
 constexpr ir::Size library_size = {8, 16};
 
-Image uniform(ir::Size size, uint8_t red, uint8_t green, uint8_t blue) {
-  Image image(size, 3);
+media::Image uniform(ir::Size size, uint8_t red, uint8_t green, uint8_t blue) {
+  media::Image image(size, 3);
   for (size_t i = 0; i < image.pixels.size(); i += 3) {
     image.pixels[i] = red;
     image.pixels[i + 1] = green;
@@ -29,19 +29,19 @@ Image uniform(ir::Size size, uint8_t red, uint8_t green, uint8_t blue) {
 
 // A folder of uniform frames with these greens, named 01, 02, ...
 void write_greens(const std::string& path, ir::Size size, const std::vector<int>& greens) {
-  const std::unique_ptr<FrameSink> sink = open_sink(path, size, 25);
+  const std::unique_ptr<media::FrameSink> sink = media::open_sink(path, {});
   for (size_t i = 0; i < greens.size(); ++i)
     sink->write(uniform(size, 10, static_cast<uint8_t>(greens[i]), 30),
-                (i < 9 ? "0" : "") + std::to_string(i + 1));
+                {(i < 9 ? "0" : "") + std::to_string(i + 1)});
   sink->finish();
 }
 
-std::vector<Image> read_clip(const std::string& path, int channels) {
-  SourceOptions options;
+std::vector<media::Image> read_clip(const std::string& path, int channels) {
+  media::SourceOptions options;
   options.channels = channels;
-  const std::unique_ptr<FrameSource> source = open_source(path, options);
-  std::vector<Image> frames;
-  for (Image frame; source->next(frame);) frames.push_back(frame);
+  const std::unique_ptr<media::FrameSource> source = media::open_source(path, options);
+  std::vector<media::Image> frames;
+  for (media::Image frame; source->next(frame);) frames.push_back(frame);
   return frames;
 }
 
@@ -96,7 +96,7 @@ TEST(Errors, NameTheClipThatIsMissingOrCutOff) {
   const std::string out = scratch / "out";
   expect_failure(command(scratch, {"run", FAKE_LIBRARY, "no.mp4", "-o", out}), 1,
                  "no.mp4: no such file or folder");
-  write_clip(scratch / "clip.mp4", {32, 32}, 20, 25);
+  write_clip(scratch / "clip.mp4", {32, 32}, 20);
   write_bytes(scratch / "clip.mp4", read_bytes(scratch / "clip.mp4").substr(0, 900));
   expect_failure(command(scratch, {"run", FAKE_LIBRARY, scratch / "clip.mp4", "-o", out}), 1,
                  "clip.mp4: is cut off");
@@ -125,7 +125,7 @@ TEST(Run, WritesOneMattePerFrameUnderItsName) {
   EXPECT_EQ(result.err, "");
   EXPECT_NE(result.out.find("3 frames, 16x8, 25 frames/s"), std::string::npos) << result.out;
   EXPECT_TRUE(fs::exists(scratch / "matte/01.png"));
-  const std::vector<Image> mattes = read_clip(scratch / "matte", 1);
+  const std::vector<media::Image> mattes = read_clip(scratch / "matte", 1);
   ASSERT_EQ(mattes.size(), 3U);
   const int alphas[] = {200, 100, 60};  // the second from the recurrent state
   for (size_t i = 0; i < 3; ++i)
@@ -140,7 +140,7 @@ TEST(Run, KeepsTheClipsSizeWhateverTheLibrarys) {
     const CommandResult result =
         command(scratch, {"run", FAKE_LIBRARY, scratch / "clip", "-o", scratch / "matte"});
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    const std::vector<Image> mattes = read_clip(scratch / "matte", 1);
+    const std::vector<media::Image> mattes = read_clip(scratch / "matte", 1);
     ASSERT_EQ(mattes.size(), 2U);
     EXPECT_EQ(mattes[1].size, size);
     EXPECT_EQ(mattes[1].pixels, std::vector<uint8_t>(mattes[1].pixels.size(), 120));
@@ -154,7 +154,7 @@ TEST(Run, CompositesTheNetworksForeground) {
                               "--composite", "#0000c8"})
                 .exit_code,
             0);
-  const std::vector<Image> composites = read_clip(scratch / "out", 3);
+  const std::vector<media::Image> composites = read_clip(scratch / "out", 3);
   ASSERT_EQ(composites.size(), 1U);
   // Foreground of the fake network: red and blue exchanged = (30, 100, 10); alpha 100.
   const auto blend = [](int f, int b) { return (100 * f + 155 * b + 127) / 255; };
@@ -165,12 +165,12 @@ TEST(Run, CompositesTheNetworksForeground) {
 
 TEST(Run, KeepsFrameCountAndRateOfVideos) {
   const Scratch scratch;
-  write_clip(scratch / "clip.mp4", {36, 64}, 17, 29.97);
+  write_clip(scratch / "clip.mp4", {36, 64}, 17, {30000, 1001});
   const CommandResult result = command(scratch, {"run", FAKE_LIBRARY, scratch / "clip.mp4", "-o",
                                                  scratch / "out.mkv", "--composite", "green"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  const std::unique_ptr<FrameSource> source = open_source(scratch / "out.mkv", {});
-  EXPECT_NEAR(source->rate(), 29.97, 0.01);
+  const std::unique_ptr<media::FrameSource> source = media::open_source(scratch / "out.mkv", {});
+  EXPECT_NEAR(source->clip().rate.value(), 30000.0 / 1001, 1e-3);
   EXPECT_EQ(source->size(), (ir::Size{36, 64}));
   EXPECT_EQ(read_clip(scratch / "out.mkv", 3).size(), 17U);
 }
@@ -179,14 +179,14 @@ TEST(Run, ReadsRawFramesFromStandardInput) {
   const Scratch scratch;
   std::string raw;
   for (const int green : {50, 70}) {
-    const Image frame = uniform({3, 5}, 0, static_cast<uint8_t>(green), 0);
+    const media::Image frame = uniform({3, 5}, 0, static_cast<uint8_t>(green), 0);
     raw.append(frame.pixels.begin(), frame.pixels.end());
   }
   const std::vector<std::string> arguments = {"run",           FAKE_LIBRARY,   "-",  "-o",
                                               scratch / "out", "--input-size", "5x3"};
   write_bytes(scratch / "raw", raw);
   EXPECT_EQ(command(scratch, arguments, scratch / "raw").exit_code, 0);
-  const std::vector<Image> mattes = read_clip(scratch / "out", 1);
+  const std::vector<media::Image> mattes = read_clip(scratch / "out", 1);
   ASSERT_EQ(mattes.size(), 2U);
   EXPECT_EQ(mattes[1].pixels, std::vector<uint8_t>(15, 70));
 
@@ -202,13 +202,16 @@ TEST(Run, NeverOverwritesAFolderWithContent) {
   const Scratch scratch;
   write_greens(scratch / "clip", {4, 4}, {1});
   expect_failure(command(scratch, {"run", FAKE_LIBRARY, scratch / "clip", "-o", scratch / "clip"}),
+                 1, "is read by the same command");
+  write_greens(scratch / "other", {4, 4}, {1});
+  expect_failure(command(scratch, {"run", FAKE_LIBRARY, scratch / "other", "-o", scratch / "clip"}),
                  1, "is not empty");
   EXPECT_EQ(read_clip(scratch / "clip", 3)[0].pixels, uniform({4, 4}, 10, 1, 30).pixels);
 }
 
 TEST(Run, FullDiskLeavesNothing) {
   const Scratch scratch;
-  write_clip(scratch / "clip", {64, 64}, 30, 25);
+  write_clip(scratch / "clip", {64, 64}, 30);
   for (const char* name : {"out.mp4", "out.mkv", "out.avi"}) {
     CommandResult result;
     {
@@ -264,7 +267,7 @@ TEST(Run, StreamsInConstantMemory) {
   long peak[2] = {};
   for (const int frames : {200, 2000}) {
     const std::string clip = scratch / (std::to_string(frames) + ".mp4");
-    write_clip(clip, {48, 64}, frames, 25);
+    write_clip(clip, {48, 64}, frames);
     const CommandResult result = command(
         scratch, {"run", FAKE_LIBRARY, clip, "-o", scratch / "out.mp4", "--composite", clip});
     ASSERT_EQ(result.exit_code, 0) << result.err;

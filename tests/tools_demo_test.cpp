@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/tools_command.h"
-#include "tools/frame_source.h"
+#include "media/frame_source.h"
 
 namespace mattec::tools {
 namespace {
@@ -19,8 +19,8 @@ TEST(Demo, GoesTheWholeWayAndMayBeRepeated) {
   }
   for (const char* file : {"/nano.w8a8.mattec", "/host/libnano.a", "/host/nano.h"})
     EXPECT_TRUE(std::filesystem::exists(out + file)) << file;
-  EXPECT_EQ(open_source(out + "/matte", {})->expected_frames(), 48);
-  EXPECT_EQ(open_source(out + "/composite.mp4", {})->expected_frames(), 48);
+  EXPECT_EQ(media::open_source(out + "/matte", {})->clip().expected_frames, 48);
+  EXPECT_EQ(media::open_source(out + "/composite.mp4", {})->clip().expected_frames, 48);
   const auto report = nlohmann::json::parse(read_bytes(out + "/report.json"));
   EXPECT_LT(report["mad_compiled"], report["mad_float"].get<double>() * 1.1);
 }

@@ -6,7 +6,8 @@
 #include <opencv2/imgcodecs.hpp>
 
 #include "tools/html.h"
-#include "tools/png.h"
+#include "tools/progress.h"
+#include "media/picture.h"
 
 namespace mattec::tools {
 namespace {
@@ -51,15 +52,22 @@ TEST(Html, CurvesLeaveOutWhatIsNotFinite) {
 }
 
 TEST(Png, HoldsThePixelsInTheirOrder) {
-  Image color({1, 2}, 3), grey({2, 1}, 1);
+  media::Image color({1, 2}, 3), grey({2, 1}, 1);
   color.pixels = {1, 2, 3, 250, 251, 252};
   grey.pixels = {7, 200};
-  const cv::Mat read = cv::imdecode(png_of(color), cv::IMREAD_UNCHANGED);
+  const cv::Mat read = cv::imdecode(media::png_of(color), cv::IMREAD_UNCHANGED);
   EXPECT_EQ(read.at<cv::Vec3b>(0, 0), cv::Vec3b(3, 2, 1));  // OpenCV's order
   EXPECT_EQ(read.at<cv::Vec3b>(0, 1), cv::Vec3b(252, 251, 250));
-  const cv::Mat read_grey = cv::imdecode(png_of(grey), cv::IMREAD_UNCHANGED);
+  const cv::Mat read_grey = cv::imdecode(media::png_of(grey), cv::IMREAD_UNCHANGED);
   EXPECT_EQ(read_grey.type(), CV_8UC1);
   EXPECT_EQ(read_grey.at<uint8_t>(1, 0), 200);
+}
+
+TEST(Progress, WritesDurationsForPeople) {
+  EXPECT_EQ(duration_text(3.24), "3.2 s");
+  EXPECT_EQ(duration_text(59.96), "1:00 min");
+  EXPECT_EQ(duration_text(245), "4:05 min");
+  EXPECT_EQ(duration_text(3723), "1:02:03 h");
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 #include "tests/page_check.h"
 #include "tests/tools_command.h"
 #include "tools/calibration_clips.h"
-#include "tools/frame_source.h"
+#include "media/frame_source.h"
 #include "tools/peak.h"
 
 namespace mattec::tools {
@@ -24,15 +24,15 @@ constexpr ir::Size clip_size = {48, 80};
 void write_generated_clip(const std::string& path, int frames) {
   const nano::ClipGenerator generator(7, clip_size.width, clip_size.height);
   fs::create_directories(path);
-  const std::unique_ptr<FrameSink> source = open_sink(path + "/src", clip_size, 25);
-  const std::unique_ptr<FrameSink> matte = open_sink(path + "/pha", clip_size, 25);
+  const std::unique_ptr<media::FrameSink> source = media::open_sink(path + "/src", {});
+  const std::unique_ptr<media::FrameSink> matte = media::open_sink(path + "/pha", {});
   for (int i = 0; i < frames; ++i) {
     const nano::ClipFrame frame = generator.frame(i);
-    Image colours(clip_size, 3), alpha(clip_size, 1);
+    media::Image colours(clip_size, 3), alpha(clip_size, 1);
     colours.pixels = frame.frame;
     alpha.pixels = frame.alpha;
-    source->write(colours, std::to_string(100 + i));
-    matte->write(alpha, std::to_string(100 + i));
+    source->write(colours, {std::to_string(100 + i)});
+    matte->write(alpha, {std::to_string(100 + i)});
   }
   source->finish();
   matte->finish();
@@ -151,9 +151,9 @@ TEST_F(Verbs, RunWritesFloatAndIntegerMattesAlike) {
         command(*scratch_, {"run", network, clip() + "/src", "-o", out, "--size", "40x24"});
     ASSERT_EQ(result.exit_code, 0) << result.err;
     EXPECT_NE(result.out.find("network at 40x24"), std::string::npos);
-    const std::unique_ptr<FrameSource> mattes = open_source(out, {});
+    const std::unique_ptr<media::FrameSource> mattes = media::open_source(out, {});
     EXPECT_EQ(mattes->size(), clip_size);
-    EXPECT_EQ(mattes->expected_frames(), 4);
+    EXPECT_EQ(mattes->clip().expected_frames, 4);
     fs::remove_all(out);
   }
 }
@@ -194,7 +194,7 @@ TEST_F(Verbs, QuantizeRefusesWhatItCannotDo) {
   {
     const FileSizeLimit limit(10000);  // a full disk
     expect_failure(quantize({"--calibration", clip(), "--size", "80x48", "--method", "minmax"}), 1,
-                   "new.mattec: cannot write: File too large; free some space");
+                   "new.mattec: cannot be written: File too large; free some space");
   }
   // weights, clip, model, its reports, empty, the standard streams' files
   EXPECT_EQ(scratch_->entries(), 8U);
@@ -253,7 +253,7 @@ TEST_F(Verbs, CompileRefusesWhatItCannotDo) {
   {
     const FileSizeLimit limit(100000);  // a full disk, at the archive
     expect_failure(compile({"--size", "64x64", "--target", "host"}), 1,
-                   "none/host/librvm.a: cannot write: File too large; free some space");
+                   "none/host/librvm.a: cannot be written: File too large; free some space");
   }
   EXPECT_FALSE(fs::exists(*scratch_ / "none"));
 }
@@ -380,10 +380,10 @@ TEST_F(Verbs, RefuseDamagedModels) {
 
 TEST(CalibrationClips, AreFoundInFilesFoldersAndFoldersOfThem) {
   const Scratch scratch;
-  write_clip(scratch / "clip.mp4", {16, 16}, 2, 25);
-  write_clip(scratch / "images", {4, 4}, 2, 25);
+  write_clip(scratch / "clip.mp4", {16, 16}, 2);
+  write_clip(scratch / "images", {4, 4}, 2);
   fs::create_directory(scratch / "truth");
-  write_clip(scratch / "truth/src", {4, 4}, 2, 25);
+  write_clip(scratch / "truth/src", {4, 4}, 2);
   write_bytes(scratch / "notes.txt", "no clip");
   const std::vector<std::string> all = {scratch / "clip.mp4", scratch / "images",
                                         scratch / "truth/src"};
@@ -393,13 +393,13 @@ TEST(CalibrationClips, AreFoundInFilesFoldersAndFoldersOfThem) {
 
 TEST(CalibrationClips, CoverTheSizeWithoutDistortion) {
   const Scratch scratch;
-  const std::unique_ptr<FrameSink> sink = open_sink(scratch / "clip", {4, 12}, 25);
-  Image frame({4, 12}, 3);  // a white square in the middle of black
+  const std::unique_ptr<media::FrameSink> sink = media::open_sink(scratch / "clip", {});
+  media::Image frame({4, 12}, 3);  // a white square in the middle of black
   for (int y = 0; y < 4; ++y)
     for (int x = 4; x < 8; ++x)
       for (int c = 0; c < 3; ++c)
         frame.pixels[static_cast<size_t>(y * 12 + x) * 3 + static_cast<size_t>(c)] = 255;
-  sink->write(frame, "1");
+  sink->write(frame, {"1"});
   sink->finish();
   const quant::Clip clip = load_calibration_clip(scratch / "clip", {8, 8}, 5);
   ASSERT_EQ(clip.size(), 1U);
@@ -411,7 +411,7 @@ TEST(CalibrationClips, CoverTheSizeWithoutDistortion) {
 
 TEST(CalibrationClips, TurnTheSizeForPortraitAndSkipTheBeginning) {
   const Scratch scratch;
-  write_clip(scratch / "clip", {12, 8}, 30, 25);
+  write_clip(scratch / "clip", {12, 8}, 30);
   const quant::Clip clip = load_calibration_clip(scratch / "clip", {8, 12}, 4);
   ASSERT_EQ(clip.size(), 4U);
   EXPECT_EQ(clip[0].width, 8);
@@ -424,11 +424,11 @@ TEST(CalibrationClips, BringTheirExactMattesAlong) {
   const Scratch scratch;
   fs::create_directory(scratch / "walk");
   for (const auto& [part, channels] : {std::pair{"walk/src", 3}, std::pair{"walk/pha", 1}}) {
-    const std::unique_ptr<FrameSink> sink = open_sink(scratch / part, {12, 8}, 25);
-    for (int i = 0; i < 6; ++i) sink->write(picture({12, 8}, i, channels), std::to_string(100 + i));
+    const std::unique_ptr<media::FrameSink> sink = media::open_sink(scratch / part, {});
+    for (int i = 0; i < 6; ++i) sink->write(picture({12, 8}, i, channels), {std::to_string(100 + i)});
     sink->finish();
   }
-  const TruthClip walk = recorded_clip(scratch / "walk");
+  const media::TruthClip walk = media::recorded_clip(scratch / "walk");
   const quant::Clip clip = load_truth_clip(walk, {8, 12}, 4);  // upright as the clip is
   ASSERT_EQ(clip.size(), 4U);
   EXPECT_EQ(load_truth_clip(walk, {8, 12}, 9).size(), 6U);

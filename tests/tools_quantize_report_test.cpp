@@ -10,7 +10,7 @@
 #include "quant/calibrate.h"
 #include "tests/page_check.h"
 #include "tests/small_matting_network.h"
-#include "tests/tools_scratch.h"
+#include "tests/scratch.h"
 #include "tools/quantize_report.h"
 
 namespace mattec::tools {
@@ -306,7 +306,7 @@ TEST(QuantizeReport, IsAllThreeFilesOrNone) {
     const FileSizeLimit full_disk(limit);
     report.output = scratch / "none.mattec";
     const std::string error = error_of([&] { write_with_report(report); });
-    EXPECT_NE(error.find(limit == 1000 ? "none.mattec: cannot write" : "none.report.html: cannot"),
+    EXPECT_NE(error.find(limit == 1000 ? "none.mattec: cannot be written" : "none.report.html: cannot"),
               std::string::npos)
         << error;
     EXPECT_EQ(scratch.entries(), 3U) << error;

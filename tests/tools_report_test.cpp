@@ -25,11 +25,11 @@ Json json_of(const CommandResult& result) {
 
 void write_uniform(const std::string& path, ir::Size size, const std::vector<int>& values,
                    int channels) {
-  const std::unique_ptr<FrameSink> sink = open_sink(path, size, 25);
-  Image image(size, channels);
+  const std::unique_ptr<media::FrameSink> sink = media::open_sink(path, {});
+  media::Image image(size, channels);
   for (size_t i = 0; i < values.size(); ++i) {
     std::fill(image.pixels.begin(), image.pixels.end(), static_cast<uint8_t>(values[i]));
-    sink->write(image, std::to_string(i));
+    sink->write(image, {std::to_string(i)});
   }
   sink->finish();
 }

@@ -21,11 +21,11 @@ constexpr ir::Size clip_size = {48, 80};
 
 void write_clip(const std::string& path, uint32_t seed, int frames) {
   const nano::ClipGenerator generator(seed, clip_size.width, clip_size.height);
-  const std::unique_ptr<FrameSink> sink = open_sink(path, clip_size, 25);
+  const std::unique_ptr<media::FrameSink> sink = media::open_sink(path, {});
   for (int i = 0; i < frames; ++i) {
-    Image image(clip_size, 3);
+    media::Image image(clip_size, 3);
     image.pixels = generator.frame(i).frame;
-    sink->write(image, std::to_string(100 + i));
+    sink->write(image, {std::to_string(100 + i)});
   }
   sink->finish();
 }
@@ -35,11 +35,11 @@ void write_truth(const std::string& folder, int frames) {
   std::filesystem::create_directory(folder);
   write_clip(folder + "/src", 4, frames);
   const nano::ClipGenerator generator(5, clip_size.width, clip_size.height);
-  const std::unique_ptr<FrameSink> sink = open_sink(folder + "/pha", clip_size, 25);
+  const std::unique_ptr<media::FrameSink> sink = media::open_sink(folder + "/pha", {});
   for (int i = 0; i < frames; ++i) {
-    Image image(clip_size, 1);
+    media::Image image(clip_size, 1);
     image.pixels = generator.frame(i).alpha;
-    sink->write(image, std::to_string(100 + i));
+    sink->write(image, {std::to_string(100 + i)});
   }
   sink->finish();
 }

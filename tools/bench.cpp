@@ -9,9 +9,9 @@
 #include <optional>
 #include <random>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "tools/bench_library.h"
-#include "tools/interrupt.h"
+#include "base/interrupt.h"
 #include "tools/library_engine.h"
 #include "tools/manifest.h"
 #include "tools/peak.h"
@@ -31,8 +31,8 @@ struct BenchArguments {
 };
 
 // Kernels take the same time for any pixels; noise keeps this honest for those that would not.
-Image noise(ir::Size size) {
-  Image frame(size, 3);
+media::Image noise(ir::Size size) {
+  media::Image frame(size, 3);
   std::mt19937 random(1);
   for (uint8_t& value : frame.pixels) value = static_cast<uint8_t>(random());
   return frame;
@@ -47,8 +47,8 @@ std::optional<DotProduct> dot_product_of(int64_t cpu_features) {
 // Milliseconds of single steps, sorted.
 std::vector<double> time_steps(LibrarySession& session, int iterations, Progress& progress) {
   constexpr int warm_up = 3;  // pages, caches, clock
-  const Image frame = noise(session.size());
-  Image alpha;
+  const media::Image frame = noise(session.size());
+  media::Image alpha;
   std::vector<double> milliseconds;
   for (int i = -warm_up; i < iterations; ++i) {
     const auto start = std::chrono::steady_clock::now();
@@ -143,7 +143,7 @@ void add_bench(CLI::App& mattec) {
   add_threads_option(*verb, arguments->threads);
   verb->add_option("--iterations", arguments->iterations,
                    "Frames to time, after three that warm up")
-      ->check(CLI::Range(1, 100000))
+      ->check(number_within(1, 100000))
       ->capture_default_str();
   verb->add_flag("--json", arguments->json, "Print one JSON object");
   verb->callback([arguments] { bench(*arguments); });

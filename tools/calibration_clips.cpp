@@ -4,9 +4,9 @@
 #include <deque>
 #include <filesystem>
 
-#include "ir/error.h"
-#include "tools/frame_source.h"
-#include "tools/scale.h"
+#include "base/error.h"
+#include "media/frame_source.h"
+#include "media/scale.h"
 
 namespace mattec::tools {
 namespace {
@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 std::string clip_in(const fs::path& folder) {
   std::error_code error;
   if (fs::is_directory(folder / "src", error)) return (folder / "src").string();
-  return images_in(folder.string()).empty() ? "" : folder.string();
+  return media::images_in(folder.string()).empty() ? "" : folder.string();
 }
 
 void add_entries(const fs::path& folder, std::vector<std::string>& clips) {
@@ -30,14 +30,14 @@ void add_entries(const fs::path& folder, std::vector<std::string>& clips) {
     if (fs::is_directory(path)) {
       const std::string clip = clip_in(path);
       if (!clip.empty()) found.push_back(clip);
-    } else if (is_video_name(path)) {
+    } else if (media::is_video_name(path)) {
       found.push_back(path.string());
     }
   }
   if (error) throw Error(folder.string() + ": cannot be listed: " + error.message());
   if (found.empty())
     throw Error(folder.string() + ": holds no clips (videos, images, or folders of images)");
-  std::sort(found.begin(), found.end(), natural_less);
+  std::sort(found.begin(), found.end(), media::natural_less);
   clips.insert(clips.end(), found.begin(), found.end());
 }
 
@@ -69,13 +69,13 @@ std::vector<std::string> find_clips(const std::vector<std::string>& paths) {
 
 quant::Clip load_calibration_clip(const std::string& path, ir::Size size, int frames) {
   constexpr int first_frame = 20;
-  const std::unique_ptr<FrameSource> source = open_source(path, {});
+  const std::unique_ptr<media::FrameSource> source = media::open_source(path, {});
   size = turned(size, source->size());
-  std::deque<Image> early;  // not scaled unless the clip is short: that takes longer than decoding
+  std::deque<media::Image> early;  // not scaled unless the clip is short: that takes longer than decoding
   std::deque<quant::Frame> kept;
-  Image frame, scaled;
-  const auto at_size = [&](const Image& from) {
-    cover(from, size, scaled);
+  media::Image frame, scaled;
+  const auto at_size = [&](const media::Image& from) {
+    media::cover(from, size, scaled);
     return quant::Frame{size.width, size.height, scaled.pixels};
   };
   for (int i = 0; i < first_frame + frames && source->next(frame); ++i) {
@@ -91,14 +91,14 @@ quant::Clip load_calibration_clip(const std::string& path, ir::Size size, int fr
   return {std::make_move_iterator(kept.begin()), std::make_move_iterator(kept.end())};
 }
 
-quant::Clip load_truth_clip(const TruthClip& clip, ir::Size size, int frames) {
+quant::Clip load_truth_clip(const media::TruthClip& clip, ir::Size size, int frames) {
   size = turned(size, clip.size);
-  const std::unique_ptr<TruthSource> source = clip.open(clip.size);
+  const std::unique_ptr<media::TruthSource> source = clip.open(clip.size);
   quant::Clip loaded;
-  Image frame, alpha, scaled, scaled_alpha;
+  media::Image frame, alpha, scaled, scaled_alpha;
   while (loaded.size() < static_cast<size_t>(frames) && source->next(frame, alpha)) {
-    cover(frame, size, scaled);
-    cover(alpha, size, scaled_alpha);
+    media::cover(frame, size, scaled);
+    media::cover(alpha, size, scaled_alpha);
     loaded.push_back({size.width, size.height, scaled.pixels, scaled_alpha.pixels});
   }
   return loaded;

@@ -6,7 +6,7 @@
 
 #include "ir/sizes.h"
 #include "quant/frames.h"
-#include "tools/truth.h"
+#include "media/truth.h"
 
 namespace mattec::tools {
 
@@ -21,6 +21,6 @@ quant::Clip load_calibration_clip(const std::string& path, ir::Size size, int fr
 
 // The first `frames` frames of a clip with their exact mattes, scaled and cut likewise. Throws
 // Error, Interrupted.
-quant::Clip load_truth_clip(const TruthClip& clip, ir::Size size, int frames);
+quant::Clip load_truth_clip(const media::TruthClip& clip, ir::Size size, int frames);
 
 }  // namespace mattec::tools

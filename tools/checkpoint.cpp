@@ -5,9 +5,9 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/model_file.h"
-#include "tools/staged_path.h"
+#include "base/staged_path.h"
 
 namespace mattec::tools {
 namespace {
@@ -85,10 +85,8 @@ std::string checkpoint_path(const std::string& output) {
 }
 
 void write_checkpoint(const Checkpoint& checkpoint, const std::string& folder) {
-  StagedPath staged(folder);
+  StagedPath staged(folder, StagedPath::Kind::folder);
   const std::string& hidden = staged.path();
-  std::error_code ignored;
-  fs::create_directory(hidden, ignored);
   staged.with_final_name([&] {
     write_text(in(hidden, state_file), dumped(state_json(checkpoint)));
     write_text(in(hidden, policy_file), quant::policy_json(checkpoint.policy));

@@ -8,11 +8,11 @@
 #include <memory>
 #include <thread>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/model_file.h"
 #include "tools/compile_network.h"
 #include "tools/progress.h"
-#include "tools/staged_path.h"
+#include "base/staged_path.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
@@ -61,7 +61,7 @@ void compile(const CompileArguments& arguments) {
   if (graph.stage != ir::Stage::quantized)
     throw Error(arguments.model + ": is not quantized; make a .mattec file with mattec quantize");
   // Everything is compiled and written before the first file shows: a failure leaves nothing.
-  const StagedPath staged(arguments.output);
+  const StagedPath staged(arguments.output, StagedPath::Kind::folder);
   std::vector<targets::CompiledLibrary> libraries;
   for (const std::string& target : arguments.targets) {
     libraries.push_back(compile_network(graph, target, *arguments.size, arguments.name));
@@ -108,9 +108,7 @@ void add_compile(CLI::App& mattec) {
       ->type_name("T[,T...]");
   add_size_option(*verb, "--size", arguments->size, "Size of the frames that the library takes")
       ->required();
-  verb->add_option("--downsample-ratio", arguments->downsample_ratio, "Of the refiner; 1 = without")
-      ->check(CLI::Range(0.01, 1.0))
-      ->capture_default_str();
+  add_ratio_option(*verb, arguments->downsample_ratio, "Of the refiner; 1 = without");
   verb->add_flag("--warp", arguments->warp, "With the flow-warped temporal blend");
   verb->add_option("--name", arguments->name,
                    "Of the library: lib<name>.a, <name>.h, the prefix of every symbol")

@@ -6,19 +6,19 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/model_file.h"
 #include "nano/clip_generator.h"
 #include "nano/embedded.h"
 #include "tools/bench_library.h"
 #include "tools/compile_network.h"
 #include "tools/evaluate_clip.h"
-#include "tools/frame_sink.h"
+#include "media/frame_sink.h"
 #include "tools/progress.h"
 #include "tools/quantize_network.h"
 #include "tools/run_clip.h"
-#include "tools/scale.h"
-#include "tools/staged_path.h"
+#include "media/scale.h"
+#include "base/staged_path.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
@@ -45,8 +45,8 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Image image_of(const std::vector<uint8_t>& pixels, int channels) {
-  Image image(demo_size, channels);
+media::Image image_of(const std::vector<uint8_t>& pixels, int channels) {
+  media::Image image(demo_size, channels);
   image.pixels = pixels;
   return image;
 }
@@ -54,14 +54,14 @@ Image image_of(const std::vector<uint8_t>& pixels, int channels) {
 void generate_clip(uint64_t seed, int frames, const std::string& folder) {
   const nano::ClipGenerator generator(seed, demo_size.width, demo_size.height);
   fs::create_directories(folder);
-  const std::unique_ptr<FrameSink> frame_sink = open_sink(folder + "/src", demo_size, 25);
-  const std::unique_ptr<FrameSink> matte_sink = open_sink(folder + "/pha", demo_size, 25);
+  const std::unique_ptr<media::FrameSink> frame_sink = media::open_sink(folder + "/src", {});
+  const std::unique_ptr<media::FrameSink> matte_sink = media::open_sink(folder + "/pha", {});
   Progress progress("generate", frames);
   for (int i = 0; i < frames; ++i) {
     const nano::ClipFrame frame = generator.frame(i);
     const std::string frame_name = fmt::format("{:04}", i);
-    frame_sink->write(image_of(frame.frame, 3), frame_name);
-    matte_sink->write(image_of(frame.alpha, 1), frame_name);
+    frame_sink->write(image_of(frame.frame, 3), {frame_name, i});
+    matte_sink->write(image_of(frame.alpha, 1), {frame_name, i});
     progress.count(i + 1, "frames");
   }
   frame_sink->finish();
@@ -72,10 +72,10 @@ void generate_clip(uint64_t seed, int frames, const std::string& folder) {
 int count_identical_frames(const Model& library, const Model& interpreter,
                            const std::string& clip) {
   constexpr int frames_to_compare = 12;
-  const std::unique_ptr<FrameSource> source = open_source(clip, {});
+  const std::unique_ptr<media::FrameSource> source = media::open_source(clip, {});
   const std::unique_ptr<Engine> first = library.start(demo_size);
   const std::unique_ptr<Engine> second = interpreter.start(demo_size);
-  Image frame, alpha[2], foreground[2];
+  media::Image frame, alpha[2], foreground[2];
   for (int i = 0; i < frames_to_compare; ++i) {
     if (!source->next(frame)) return i;
     first->step(frame, alpha[0], &foreground[0]);
@@ -118,9 +118,8 @@ void line(const std::string& what, const std::string& result) {
 // One step of the demo after the other; every file under one staged folder.
 class Demo {
  public:
-  explicit Demo(const DemoArguments& arguments) : arguments_(arguments), staged_(arguments.output) {
-    fs::create_directories(staged_.path());
-  }
+  explicit Demo(const DemoArguments& arguments)
+      : arguments_(arguments), staged_(arguments.output, StagedPath::Kind::folder) {}
 
   void run() {
     staged_.with_final_name([this] {
@@ -129,9 +128,7 @@ class Demo {
       matte();
       report();
     });
-    std::error_code ignored;
-    fs::remove_all(arguments_.output, ignored);
-    staged_.commit();
+    staged_.replace_folder();
     fmt::print("\nEverything is in {}: look at composite.mp4.\n", arguments_.output);
   }
 
@@ -168,12 +165,17 @@ class Demo {
   }
 
   void matte() {
-    ModelOptions options;
-    options.threads = arguments_.threads;
-    library_ = open_model(path("host"), options);
-    run_clip(*library_, path("clip/src"), {}, path("matte"), "");
-    const RunReport run =
-        run_clip(*library_, path("clip/src"), {}, path("composite.mp4"), "#20a050");
+    ModelOptions threads;
+    threads.threads = arguments_.threads;
+    library_ = open_model(path("host"), threads);
+    RunOptions options;
+    options.input = path("clip/src");
+    options.output = path("matte");
+    run_clip(*library_, options);
+    options.output = path("composite.mp4");
+    options.kind = OutputKind::composite;
+    options.background = "#20a050";
+    const RunReport run = run_clip(*library_, options);
     line("run", fmt::format("{} frames: matte/, composite.mp4", run.frames));
     bench_ = bench_library(path("host/libnano.a"), arguments_.threads, 30);
     line("speed", fmt::format("{:.2f} ms a frame on {} thread(s), target {}", bench_.ms_min,

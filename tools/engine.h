@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ir/sizes.h"
-#include "tools/image.h"
+#include "media/image.h"
 
 namespace mattec::tools {
 
@@ -17,7 +17,9 @@ class Engine {
   virtual ~Engine() = default;
   // `frame`: 3 channels, of the size the engine was started for. Fills `alpha` (1 channel) and,
   // unless null, `foreground` (3 channels: the subject's own colours). Throws Error.
-  virtual void step(const Image& frame, Image& alpha, Image* foreground) = 0;
+  virtual void step(const media::Image& frame, media::Image& alpha, media::Image* foreground) = 0;
+  // States as before the first frame.
+  virtual void reset() = 0;
 };
 
 class Model {
@@ -26,6 +28,8 @@ class Model {
   // The size at which a clip of size `clip` is matted: the compiled one, else the wanted one, else
   // the clip's own.
   virtual ir::Size size_for(ir::Size clip) const = 0;
+  // Without one step() gives the frame's own colours.
+  virtual bool has_foreground() const = 0;
   // A new clip: states empty. Throws Error where the network cannot take this size.
   virtual std::unique_ptr<Engine> start(ir::Size size) const = 0;
 };

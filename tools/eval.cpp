@@ -4,12 +4,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/metrics.h"
 #include "tools/engine.h"
 #include "tools/evaluate_clip.h"
 #include "tools/progress.h"
-#include "tools/truth.h"
+#include "media/truth.h"
 #include "tools/truth_comparison.h"
 #include "tools/verbs.h"
 
@@ -23,7 +23,7 @@ struct EvalArguments {
   std::string model;
   std::vector<std::string> clips;
   ModelOptions options;
-  TruthOptions truth;
+  media::TruthOptions truth;
   bool json = false;
 };
 
@@ -42,7 +42,7 @@ void eval(const EvalArguments& arguments) {
   const std::unique_ptr<Model> model = open_model(arguments.model, arguments.options);
   std::vector<std::string> names;
   std::vector<MattingScores> scores;
-  for (const TruthClip& clip : find_truth(arguments.clips, arguments.truth)) {
+  for (const media::TruthClip& clip : media::find_truth(arguments.clips, arguments.truth)) {
     names.push_back(clip.name);
     scores.push_back(evaluate_clip(*model, clip));
   }
@@ -62,13 +62,13 @@ void print_scores(const std::vector<std::string>& names, const std::vector<Matti
   if (names.size() > 1) print_score_row("mean", width, quant::mean_of(scores));
 }
 
-MattingScores evaluate_clip(const Model& model, const TruthClip& clip) {
+MattingScores evaluate_clip(const Model& model, const media::TruthClip& clip) {
   const ir::Size size = model.size_for(clip.size);
-  const std::unique_ptr<TruthSource> source = clip.open(size);
+  const std::unique_ptr<media::TruthSource> source = clip.open(size);
   const std::unique_ptr<Engine> engine = model.start(size);
   quant::MattingMetrics metrics;
   Progress progress("eval " + clip.name, clip.frames);
-  Image frame, truth, alpha;
+  media::Image frame, truth, alpha;
   int64_t done = 0;
   while (source->next(frame, truth)) {
     engine->step(frame, alpha, nullptr);
@@ -80,7 +80,7 @@ MattingScores evaluate_clip(const Model& model, const TruthClip& clip) {
 }
 
 MattingScores evaluate_clip(const Model& model, const std::string& clip) {
-  return evaluate_clip(model, recorded_clip(clip));
+  return evaluate_clip(model, media::recorded_clip(clip));
 }
 
 void add_eval(CLI::App& mattec) {
@@ -102,10 +102,7 @@ void add_eval(CLI::App& mattec) {
   add_size_option(*verb, "--size", arguments->options.size,
                   "Size to matte and compare at (models that are not compiled; default: each "
                   "clip's own)");
-  verb->add_option("--downsample-ratio", arguments->options.downsample_ratio,
-                   "Of float networks with a refiner")
-      ->check(CLI::Range(0.01, 1.0))
-      ->capture_default_str();
+  add_ratio_option(*verb, arguments->options.downsample_ratio, "Of float networks with a refiner");
   verb->add_flag("--json", arguments->json, "Print one JSON object");
   verb->callback([arguments] { eval(*arguments); });
 }

@@ -6,12 +6,12 @@
 
 #include "quant/metrics.h"
 #include "tools/engine.h"
-#include "tools/truth.h"
+#include "media/truth.h"
 
 namespace mattec::tools {
 
 // Plays the clip at the size the model mattes at. States start empty. Throws Error, Interrupted.
-quant::MattingScores evaluate_clip(const Model& model, const TruthClip& clip);
+quant::MattingScores evaluate_clip(const Model& model, const media::TruthClip& clip);
 // The recorded clip at a path.
 quant::MattingScores evaluate_clip(const Model& model, const std::string& clip);
 

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "ir/error.h"
-#include "tools/frame_source.h"
+#include "base/error.h"
+#include "media/frame_source.h"
 
 namespace mattec::tools {
 namespace fs = std::filesystem;
@@ -29,9 +29,10 @@ class LibraryEngine : public Engine {
  public:
   LibraryEngine(const targets::LoadedLibrary& library, const std::string& path, int threads)
       : session_(library, path, threads) {}
-  void step(const Image& frame, Image& alpha, Image* foreground) override {
+  void step(const media::Image& frame, media::Image& alpha, media::Image* foreground) override {
     session_.step(frame, alpha, foreground);
   }
+  void reset() override { session_.reset(); }
 
  private:
   LibrarySession session_;
@@ -46,6 +47,7 @@ class LibraryModel : public Model {
     const mattec_plan& plan = plan_of(library_);
     return {static_cast<int>(plan.height), static_cast<int>(plan.width)};
   }
+  bool has_foreground() const override { return plan_of(library_).foreground.pixel_bytes != 0; }
   std::unique_ptr<Engine> start(ir::Size) const override {
     return std::make_unique<LibraryEngine>(library_, path_, threads_);
   }
@@ -93,13 +95,15 @@ LibrarySession::LibrarySession(const targets::LoadedLibrary& library, const std:
 
 LibrarySession::~LibrarySession() { mattec_close(session_); }
 
+void LibrarySession::reset() { mattec_reset(session_); }
+
 ir::Size LibrarySession::size() const {
   const mattec_plan& plan = plan_of(library_);
   return {static_cast<int>(plan.height), static_cast<int>(plan.width)};
 }
 
-void LibrarySession::step(const Image& frame, Image& alpha, Image* foreground) {
-  const auto image_of = [](const Image& image, mattec_format format) {
+void LibrarySession::step(const media::Image& frame, media::Image& alpha, media::Image* foreground) {
+  const auto image_of = [](const media::Image& image, mattec_format format) {
     return mattec_image{const_cast<uint8_t*>(image.pixels.data()), image.size.width,
                         image.size.height,
                         static_cast<ptrdiff_t>(image.size.width) * image.channels, format};

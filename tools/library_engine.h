@@ -20,7 +20,8 @@ class LibrarySession {
   LibrarySession(const LibrarySession&) = delete;
   LibrarySession& operator=(const LibrarySession&) = delete;
 
-  void step(const Image& frame, Image& alpha, Image* foreground);
+  void step(const media::Image& frame, media::Image& alpha, media::Image* foreground);
+  void reset();
   ir::Size size() const;
 
  private:

@@ -7,15 +7,16 @@
 #include <exception>
 #include <new>
 
-#include "ir/error.h"
-#include "tools/interrupt.h"
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/text.h"
 #include "tools/verbs.h"
 
 namespace {
 
 int report(std::string text, int exit_code) {
   std::replace(text.begin(), text.end(), '\n', ' ');
-  fmt::print(stderr, "mattec: {}\n", text);
+  fmt::print(stderr, "mattec: {}\n", mattec::printable(text));
   return exit_code;
 }
 
@@ -50,8 +51,10 @@ int run_command(int argc, char** argv) {
     mattec.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
     return report_usage(mattec, problem);
-  } catch (const mattec::tools::Interrupted& interrupted) {
+  } catch (const mattec::Interrupted& interrupted) {
     return end_by(interrupted.signal);
+  } catch (const mattec::UsageError& error) {
+    return report(error.what(), 2);
   } catch (const std::bad_alloc&) {
     return report("not enough memory for this; use smaller frames or fewer of them", 1);
   } catch (const std::exception& error) {
@@ -65,7 +68,7 @@ int run_command(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  mattec::tools::install_signal_handlers();
+  mattec::install_signal_handlers();
   try {
     return run_command(argc, argv);
   } catch (...) {

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace mattec::tools {
 

@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "frontend/read_network.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/graph.h"
 #include "ir/interpreter.h"
 #include "ir/model_file.h"
@@ -19,7 +19,7 @@ class InterpreterEngine : public Engine {
       : interpreter_(graph, size),
         has_foreground_(graph.find_output("fgr", ir::Variant::direct) != nullptr) {}
 
-  void step(const Image& frame, Image& alpha, Image* foreground) override {
+  void step(const media::Image& frame, media::Image& alpha, media::Image* foreground) override {
     interpreter_.step(frame.pixels.data());
     alpha.reset(frame.size, 1);
     alpha.pixels = interpreter_.output("pha");
@@ -27,6 +27,7 @@ class InterpreterEngine : public Engine {
     *foreground = frame;
     if (has_foreground_) foreground->pixels = interpreter_.output("fgr");
   }
+  void reset() override { interpreter_.reset(); }
 
  private:
   ir::Interpreter interpreter_;
@@ -38,12 +39,13 @@ class FloatEngine : public Engine {
   FloatEngine(const ir::Graph& graph, const ModelOptions& options)
       : network_(graph, options.downsample_ratio, options.threads) {}
 
-  void step(const Image& frame, Image& alpha, Image* foreground) override {
+  void step(const media::Image& frame, media::Image& alpha, media::Image* foreground) override {
     alpha.reset(frame.size, 1);
     if (foreground != nullptr) foreground->reset(frame.size, 3);
     network_.step(frame.pixels.data(), frame.size, alpha.pixels.data(),
                   foreground != nullptr ? foreground->pixels.data() : nullptr);
   }
+  void reset() override { network_.reset(); }
 
  private:
   quant::FloatNetwork network_;
@@ -55,6 +57,11 @@ class GraphModel : public Model {
       : graph_(std::move(graph)), options_(options) {}
 
   ir::Size size_for(ir::Size clip) const override { return options_.size.value_or(clip); }
+  bool has_foreground() const override {
+    const bool is_direct = options_.downsample_ratio == 1;
+    return graph_.find_output("fgr", is_direct ? ir::Variant::direct : ir::Variant::refined) !=
+           nullptr;
+  }
   std::unique_ptr<Engine> start(ir::Size size) const override {
     if (graph_.stage == ir::Stage::quantized)
       return std::make_unique<InterpreterEngine>(graph_, size);

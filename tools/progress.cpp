@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "tools/interrupt.h"
+#include "base/interrupt.h"
 
 namespace mattec::tools {
 

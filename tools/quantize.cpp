@@ -9,19 +9,19 @@
 #include <memory>
 
 #include "frontend/read_network.h"
-#include "ir/error.h"
-#include "ir/fnv1a.h"
-#include "quant/calibrate.h"
+#include "base/error.h"
+#include "base/fnv1a.h"
+#include "quant/calibration_options.h"
 #include "quant/policy.h"
 #include "tools/calibration_clips.h"
 #include "tools/checkpoint.h"
 #include "tools/engine.h"
-#include "tools/interrupt.h"
+#include "base/interrupt.h"
 #include "tools/progress.h"
 #include "tools/quantize_network.h"
 #include "tools/quantize_report.h"
-#include "tools/staged_path.h"
-#include "tools/truth.h"
+#include "base/staged_path.h"
+#include "media/truth.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
@@ -35,7 +35,7 @@ struct QuantizeArguments {
   std::string bits = "w8a8", policy, method = "gptq";
   std::string gac, ofa;  // empty: as the method has it
   std::optional<ir::Size> size, truth_size;
-  TruthOptions truth_options;
+  media::TruthOptions truth_options;
   double budget_minutes = 10;
   uint64_t seed = 0;
   bool resume = false;
@@ -59,22 +59,17 @@ bool is_on(const std::string& choice, const std::string& method) {
 
 // Before minutes of work, not after.
 void require_writable(const std::string& output) {
-  const fs::path folder = fs::path(output).parent_path();
   std::error_code error;
-  if (!folder.empty() && !fs::is_directory(folder, error))
-    throw Error(
-        fmt::format("{}: the folder {} does not exist; create it first", output, folder.string()));
   for (const std::string& file : {output, json_path(output), html_path(output)})
     if (fs::is_directory(file, error)) throw Error(file + ": is a folder; name another file");
-  const StagedPath trial(output);
-  write_file(trial.path(), "", 0, output);
+  const StagedPath trial(output, StagedPath::Kind::file);
 }
 
-std::vector<TruthClip> truth_clips(const QuantizeArguments& arguments) {
+std::vector<media::TruthClip> truth_clips(const QuantizeArguments& arguments) {
   if (arguments.truth.empty()) return {};
-  TruthOptions options = arguments.truth_options;
+  media::TruthOptions options = arguments.truth_options;
   options.seed = arguments.seed;
-  return find_truth(arguments.truth, options);
+  return media::find_truth(arguments.truth, options);
 }
 
 QuantizeReport report_for(const QuantizeArguments& arguments, const std::string& policy) {
@@ -94,7 +89,7 @@ QuantizeReport report_for(const QuantizeArguments& arguments, const std::string&
 std::string with_hash(const std::string& file) {
   std::ifstream stream(file, std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
-  return stream ? fmt::format("{} ({:016x})", file, ir::fnv1a(bytes.data(), bytes.size())) : file;
+  return stream ? fmt::format("{} ({:016x})", file, fnv1a(bytes.data(), bytes.size())) : file;
 }
 
 // What the bits of the result depend on, as a checkpoint notes it. Clips by their names.
@@ -106,7 +101,7 @@ std::string command_of(const QuantizeReport& report, const QuantizeArguments& ar
   command += " --calibration";
   for (const std::string& clip : report.clips) command += " " + clip;
   if (arguments.truth.empty()) return command;
-  const TruthOptions& truth = arguments.truth_options;
+  const media::TruthOptions& truth = arguments.truth_options;
   for (const std::string& clip : arguments.truth) command += " --truth " + clip;
   return command + fmt::format(" --backgrounds {} --clips {} --frames {} --motion {}",
                                truth.backgrounds, truth.clips.value_or(0), truth.frames.value_or(0),
@@ -129,7 +124,7 @@ void quantize(const QuantizeArguments& arguments) {
   require_writable(arguments.output);
   if (!arguments.policy.empty()) require_policy(arguments.policy);
   const ir::Graph imported = frontend::read_network(arguments.model);
-  const std::vector<TruthClip> truth = truth_clips(arguments);
+  const std::vector<media::TruthClip> truth = truth_clips(arguments);
   QuantizeOptions options;
   options.policy = arguments.policy.empty() ? arguments.bits : arguments.policy;
   options.calibration.method = method_named(arguments.method);
@@ -207,7 +202,7 @@ void add_quantize(CLI::App& mattec) {
           "Of all but the comparison on --truth, where something is trained (brecq and qdrop "
           "do). Ctrl-C ends training early, too: the best so far is written, and --resume "
           "goes on")
-      ->check(CLI::Range(0.001, 100000.0))
+      ->check(number_within(0.001, 100000))
       ->capture_default_str();
   verb->add_flag("--resume", arguments->resume,
                  "Go on where Ctrl-C ended the same command while it trained");

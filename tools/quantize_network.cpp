@@ -8,14 +8,14 @@
 #include <iterator>
 
 #include "frontend/fuse.h"
-#include "ir/error.h"
+#include "base/error.h"
 #include "quant/measure_policy.h"
 #include "quant/processors.h"
 #include "quant/split.h"
 #include "quant/train.h"
 #include "tools/calibration_clips.h"
 #include "tools/checkpoint.h"
-#include "tools/interrupt.h"
+#include "base/interrupt.h"
 #include "tools/progress.h"
 
 namespace mattec::tools {
@@ -242,7 +242,7 @@ struct Footage {
   std::vector<quant::Clip> frames, truth;  // truth: with exact mattes, for training alone
 };
 
-Footage read_footage(const std::vector<std::string>& clips, const std::vector<TruthClip>& truth,
+Footage read_footage(const std::vector<std::string>& clips, const std::vector<media::TruthClip>& truth,
                      ir::Size size, int frames) {
   Footage read;
   Progress progress("reading clips", static_cast<int64_t>(clips.size() + truth.size()));
@@ -253,7 +253,7 @@ Footage read_footage(const std::vector<std::string>& clips, const std::vector<Tr
     read.frames.push_back(load_calibration_clip(clip, size, frames));
     count();
   }
-  for (const TruthClip& clip : truth) {
+  for (const media::TruthClip& clip : truth) {
     read.truth.push_back(load_truth_clip(clip, size, frames));
     count();
   }
@@ -315,7 +315,7 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   const quant::TrainingOptions training = training_for(options, size);
   const quant::ReconstructionOptions reconstruction = reconstruction_for(options, size);
   Footage footage =
-      read_footage(clips, trains ? options.truth : std::vector<TruthClip>(), size,
+      read_footage(clips, trains ? options.truth : std::vector<media::TruthClip>(), size,
                    options.calibration.window * (1 + options.calibration.jitter_copies));
   require_fit(footage, options, reconstruction, training);
   std::vector<quant::Clip>& frames = footage.frames;

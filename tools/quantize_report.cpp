@@ -6,7 +6,7 @@
 
 #include "ir/model_file.h"
 #include "quant/policy.h"
-#include "tools/staged_path.h"
+#include "base/staged_path.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
@@ -125,7 +125,8 @@ struct StagedReport {
   StagedPath json, html;
 
   explicit StagedReport(const QuantizeReport& report)
-      : json(json_path(report.output)), html(html_path(report.output)) {
+      : json(json_path(report.output), StagedPath::Kind::file),
+        html(html_path(report.output), StagedPath::Kind::file) {
     write_text(json.path(), report_json(report), json_path(report.output));
     write_text(html.path(), report_html(report), html_path(report.output));
   }
@@ -178,11 +179,9 @@ std::string report_json(const QuantizeReport& report) {
 }
 
 void write_with_report(const QuantizeReport& report) {
-  // A symbolic link stays one: the file behind it is replaced.
-  std::error_code ignored;
-  const bool link = fs::is_symlink(report.output, ignored);
-  StagedPath model(link ? fs::weakly_canonical(report.output).string() : report.output);
-  model.with_final_name([&] { ir::write_model(report.quantized, model.path()); });
+  StagedPath model(report.output, StagedPath::Kind::file);
+  const std::vector<uint8_t> bytes = ir::model_bytes(report.quantized, report.output);
+  write_file(model.path(), bytes.data(), bytes.size(), report.output);
   StagedReport staged(report);
   staged.commit();
   model.commit();

@@ -8,10 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/html.h"
-#include "tools/png.h"
+#include "media/picture.h"
 #include "tools/progress.h"
 #include "tools/quantize_report.h"
-#include "tools/scale.h"
+#include "media/scale.h"
 
 namespace mattec::tools {
 namespace {
@@ -101,14 +101,14 @@ std::string clip_differences(const Json& clips, bool has_before) {
   return table(rows);
 }
 
-std::string picture(const Image& image, const std::string& what) {
+std::string picture(const media::Image& image, const std::string& what) {
   constexpr int largest_width = 320;
-  Image small = image;
+  media::Image small = image;
   if (image.size.width > largest_width)
-    scale(image, {std::max(1, image.size.height * largest_width / image.size.width), largest_width},
+    media::scale(image, {std::max(1, image.size.height * largest_width / image.size.width), largest_width},
           small);
   return fmt::format("<img alt=\"{}\" src=\"data:image/png;base64,{}\"/>", escaped(what),
-                     base64(png_of(small)));
+                     base64(media::png_of(small)));
 }
 
 std::string mattes(const Json& clips, const std::vector<quant::ClipMattes>& played) {
@@ -117,7 +117,7 @@ std::string mattes(const Json& clips, const std::vector<quant::ClipMattes>& play
   for (size_t i = 0; i < played.size(); ++i) {
     const quant::ClipMattes& clip = played[i];
     const ir::Size size = {clip.frame.height, clip.frame.width};
-    Image frame(size, 3), exact(size, 1), quantized(size, 1), difference(size, 1);
+    media::Image frame(size, 3), exact(size, 1), quantized(size, 1), difference(size, 1);
     frame.pixels = clip.frame.rgb;
     exact.pixels = clip.exact;
     quantized.pixels = clip.quantized;

@@ -1,126 +1,145 @@
 // mattec run: a clip in, its matte or composite out.
 #include <fmt/core.h>
 
-#include <chrono>
+#include <filesystem>
 #include <memory>
 
-#include "tools/composite.h"
+#include "base/error.h"
+#include "media/frame_source.h"
 #include "tools/engine.h"
-#include "tools/frame_sink.h"
-#include "tools/frame_source.h"
 #include "tools/progress.h"
 #include "tools/run_clip.h"
-#include "tools/scale.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// One frame at a time, in memory that is kept from frame to frame.
-class ClipMatter {
- public:
-  ClipMatter(const Model& model, ir::Size clip_size, const std::string& background)
-      : clip_size_(clip_size), size_(model.size_for(clip_size)), engine_(model.start(size_)) {
-    if (!background.empty()) background_ = std::make_unique<Background>(background, clip_size);
-  }
-
-  // The matte at the clip's size, or the composite.
-  const Image& matte(const Image& frame) {
-    scale(frame, size_, network_frame_);
-    const Clock::time_point start = Clock::now();
-    engine_->step(network_frame_, network_alpha_, background_ ? &network_foreground_ : nullptr);
-    network_seconds_ += seconds_since(start);
-    scale(network_alpha_, clip_size_, alpha_);
-    if (!background_) return alpha_;
-    full_size_foreground(frame, network_frame_, network_foreground_, foreground_);
-    composite(foreground_, alpha_, background_->next(), composite_);
-    return composite_;
-  }
-  double network_seconds() const { return network_seconds_; }
-
- private:
-  ir::Size clip_size_, size_;
-  std::unique_ptr<Engine> engine_;
-  std::unique_ptr<Background> background_;
-  Image network_frame_, network_alpha_, network_foreground_, alpha_, foreground_, composite_;
-  double network_seconds_ = 0;
-};
+namespace fs = std::filesystem;
 
 struct RunArguments {
-  std::string model, input, output, background;
+  std::string model, kind, background;
+  bool has_background = false;
+  RunOptions run;
   ModelOptions options;
-  SourceOptions source;
 };
 
-void run(const RunArguments& arguments) {
+constexpr char transparent[] = "transparent";
+
+// What --output-kind and --composite say together.
+OutputKind kind_of(const RunArguments& arguments) {
+  const bool is_clear = arguments.has_background && arguments.background == transparent;
+  const std::string asked = !arguments.kind.empty()    ? arguments.kind
+                            : is_clear                 ? "rgba"
+                            : arguments.has_background ? "composite"
+                                                       : "alpha";
+  if (arguments.has_background && asked != (is_clear ? "rgba" : "composite"))
+    throw UsageError("--output-kind " + asked + " shows no background; leave out --composite");
+  if (asked == "composite" && !arguments.has_background)
+    throw UsageError("--output-kind composite needs a background; name it with --composite");
+  if (asked == "composite") return OutputKind::composite;
+  if (asked == "rgba") return OutputKind::rgba;
+  return asked == "foreground" ? OutputKind::foreground : OutputKind::alpha;
+}
+
+// By any path or link to it.
+bool is_same(const std::string& a, const std::string& b) {
+  std::error_code none;
+  return fs::equivalent(a, b, none) && !none;
+}
+
+// What is read must still be there afterwards.
+void require_other_file(const RunArguments& arguments) {
+  const std::string& output = arguments.run.output;
+  for (const std::string& read : {arguments.model, arguments.run.input, arguments.background}) {
+    bool same = is_same(output, read);
+    std::error_code none;
+    if (!same && media::is_image_name(output) && fs::is_directory(read, none))
+      for (const std::string& image : media::images_in(read)) same = same || is_same(output, image);
+    if (same)
+      throw Error(output + ": is read by the same command (" + read + "); name another output");
+  }
+}
+
+void run(RunArguments& arguments) {
+  arguments.run.kind = kind_of(arguments);
+  arguments.run.background = arguments.background;
+  require_other_file(arguments);
   const std::unique_ptr<Model> model = open_model(arguments.model, arguments.options);
-  const RunReport report =
-      run_clip(*model, arguments.input, arguments.source, arguments.output, arguments.background);
-  fmt::print("{}: {} frames, {}, {:.4g} frames/s\n", arguments.output, report.frames,
-             size_text(report.size), report.rate);
-  fmt::print("network at {}: {:.1f} ms a frame; everything: {}\n", size_text(report.network_size),
+  const RunReport report = run_clip(*model, arguments.run);
+  // Standard output may be the matte.
+  std::FILE* const out = arguments.run.output == "-" ? stderr : stdout;
+  fmt::print(out, "{}: {} frames, {}, {:.4g} frames/s\n", arguments.run.output, report.frames,
+             size_text(report.size), report.rate.value());
+  fmt::print(out, "network at {}: {:.1f} ms a frame; everything: {}\n",
+             size_text(report.network_size),
              1e3 * report.network_seconds / static_cast<double>(report.frames),
              duration_text(report.seconds));
 }
 
-}  // namespace
-
-RunReport run_clip(const Model& model, const std::string& input,
-                   const SourceOptions& source_options, const std::string& output,
-                   const std::string& background) {
-  const Clock::time_point start = Clock::now();
-  const std::unique_ptr<FrameSource> source = open_source(input, source_options);
-  ClipMatter matter(model, source->size(), background);
-  const std::unique_ptr<FrameSink> sink = open_sink(output, source->size(), source->rate());
-  Progress progress("run", source->expected_frames());
-  RunReport report;
-  for (Image frame; source->next(frame); ++report.frames) {
-    sink->write(matter.matte(frame), source->frame_name());
-    progress.count(report.frames + 1, "frames");
-  }
-  sink->finish();
-  report.size = source->size();
-  report.network_size = model.size_for(source->size());
-  report.rate = source->rate();
-  report.network_seconds = matter.network_seconds();
-  report.seconds = seconds_since(start);
-  return report;
+void add_output_options(CLI::App& verb, RunArguments& arguments) {
+  verb.add_option("-o,--output", arguments.run.output,
+                  "Video (.mp4 .mov .mkv .webm .avi), picture (.png .jpg), a folder for one PNG "
+                  "per frame, or - for raw rows (gray, else RGBA) on standard output")
+      ->required();
+  verb.add_option("--output-kind", arguments.kind,
+                  "alpha (default), foreground (the subject's colours everywhere), composite "
+                  "(default with --composite), rgba (colours and alpha)")
+      ->check(CLI::IsMember({"alpha", "foreground", "composite", "rgba"}))
+      ->type_name("KIND");
+  verb.add_option_function<std::string>(
+          "--composite",
+          [&arguments](const std::string& background) {
+            arguments.background = background;
+            arguments.has_background = true;
+          },
+          "Write the subject over this: #rrggbb, a colour's name, an image, a video or a folder of "
+          "images; or over nothing: transparent")
+      ->type_name("BACKGROUND");
+  verb.add_option("--codec", arguments.run.codec,
+                  "h264, hevc, vp9, prores, ffv1 or mjpeg, as far as the container takes it "
+                  "(default: h264; vp9 in .webm, mjpeg in .avi; rgba: prores, vp9, ffv1)");
+  verb.add_option("--quality", arguments.run.quality, "Of h264, hevc, vp9 and mjpeg (default 75)")
+      ->check(number_within(1, 100));
+  verb.add_option_function<std::string>(
+          "--audio",
+          [&arguments](const std::string& text) { arguments.run.source.sound = text == "copy"; },
+          "Sound of the input, where the output can hold it (default copy)")
+      ->check(CLI::IsMember({"copy", "off"}))
+      ->type_name("copy|off");
 }
+
+void add_input_options(CLI::App& verb, RunArguments& arguments) {
+  media::SourceOptions& source = arguments.run.source;
+  verb.add_option("INPUT", arguments.run.input,
+                  "Video, picture, folder of images, camera (/dev/video0), stream (rtsp://..., "
+                  "pipe:0), or - for raw RGB24 frames on standard input")
+      ->required();
+  add_size_option(verb, "--input-size", source.raw_size, "Size of the frames on standard input");
+  add_rate_option(verb, "--input-rate", source.rate,
+                  "Frames a second of an image folder or of standard input (default 25)");
+  verb.add_flag("--stills", arguments.run.stills,
+                "Images of the folder are unrelated: each is matted by itself, whatever its size");
+  add_time_option(verb, "--from", source.begin, "Begin with the frame at this time");
+  add_time_option(verb, "--to", source.end, "End before the frame at this time");
+  add_time_option(verb, "--warm-up", source.warm_up,
+                  "With --from: let the network see so much before it (default 0)");
+}
+
+}  // namespace
 
 void add_run(CLI::App& mattec) {
   CLI::App* verb = mattec.add_subcommand("run", "Matte a clip");
   const auto arguments = std::make_shared<RunArguments>();
+  arguments->run.source.sound = true;
   verb->add_option("MODEL", arguments->model,
                    "Compiled libraries (a folder or .a), a .mattec file or a float network")
       ->required();
-  verb->add_option("INPUT", arguments->input,
-                   "Video, folder of images, or - for raw RGB24 frames on standard input")
-      ->required();
-  verb->add_option("-o,--output", arguments->output,
-                   "Video (.mp4 .mov .mkv .avi), or a folder for one PNG per frame")
-      ->required();
-  verb->add_option("--composite", arguments->background,
-                   "Write the subject over this instead of its alpha: #rrggbb, a colour's name, "
-                   "an image, a video or a folder of images");
+  add_input_options(*verb, *arguments);
+  add_output_options(*verb, *arguments);
   add_threads_option(*verb, arguments->options.threads);
   add_size_option(*verb, "--size", arguments->options.size,
                   "Size to matte at (models that are not compiled; default: the clip's)");
-  verb->add_option("--downsample-ratio", arguments->options.downsample_ratio,
-                   "Of float networks with a refiner")
-      ->check(CLI::Range(0.01, 1.0))
-      ->capture_default_str();
-  add_size_option(*verb, "--input-size", arguments->source.raw_size,
-                  "Size of the frames on standard input");
-  verb->add_option("--input-rate", arguments->source.rate,
-                   "Frames a second of an image folder or of standard input")
-      ->check(CLI::Range(0.01, 1000.0))
-      ->capture_default_str();
+  add_ratio_option(*verb, arguments->options.downsample_ratio, "Of float networks with a refiner");
   verb->callback([arguments] { run(*arguments); });
 }
 

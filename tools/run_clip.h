@@ -2,25 +2,43 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
+#include "media/frame_source.h"
 #include "tools/engine.h"
-#include "tools/frame_source.h"
 
 namespace mattec::tools {
 
+enum class OutputKind {
+  alpha,       // 1 channel
+  foreground,  // the subject's own colours, everywhere
+  composite,   // over a background
+  rgba         // the subject's colours and alpha, not multiplied
+};
+
+struct RunOptions {
+  std::string input, output;
+  media::SourceOptions source;
+  OutputKind kind = OutputKind::alpha;
+  std::string background;      // of a composite: see media::Background
+  std::string codec;           // see media::SinkOptions
+  std::optional<int> quality;  // likewise
+  bool stills = false;         // every frame begins a new clip; images may differ in size
+};
+
 struct RunReport {
   int64_t frames = 0;
-  ir::Size size, network_size;  // of the clip, and what the network worked at
-  double rate = 0;              // frames a second of the clip
+  ir::Size size, network_size;  // of the (first) frame, and what the network worked at
+  media::Rational rate;         // frames a second of the clip
   double network_seconds = 0;   // in the engine
   double seconds = 0;           // in all
 };
 
-// Mattes `input` frame by frame (constant memory): each frame is scaled to the network's size, the
-// matte back to the clip's. `output` gets the alpha, or with a `background` (see Background; empty
-// = none) the composite. Nothing is left of the output after Error or Interrupted.
-RunReport run_clip(const Model& model, const std::string& input, const SourceOptions& source,
-                   const std::string& output, const std::string& background);
+// Mattes the input frame by frame (constant memory), reading and writing in threads of their own.
+// Each frame is scaled without distortion to the network's size, what is missing there repeats its
+// edge; the matte is scaled back to the clip's size. A live input ends with SIGINT or SIGTERM, and
+// its output is complete. Nothing is left of the output after Error or Interrupted.
+RunReport run_clip(const Model& model, const RunOptions& options);
 
 }  // namespace mattec::tools

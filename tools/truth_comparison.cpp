@@ -18,10 +18,10 @@ std::string ratio_columns(double mad, double dtssd) {
 }  // namespace
 
 std::vector<TruthComparison> compare_on_truth(const Model& with_float, const Model& quantized,
-                                              const std::vector<TruthClip>& clips) {
+                                              const std::vector<media::TruthClip>& clips) {
   std::vector<TruthComparison> comparisons;
   comparisons.reserve(clips.size());
-  for (const TruthClip& clip : clips)
+  for (const media::TruthClip& clip : clips)
     comparisons.push_back(
         {clip.name, evaluate_clip(with_float, clip), evaluate_clip(quantized, clip)});
   return comparisons;

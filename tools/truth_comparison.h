@@ -8,7 +8,7 @@
 
 #include "quant/metrics.h"
 #include "tools/engine.h"
-#include "tools/truth.h"
+#include "media/truth.h"
 
 namespace mattec::tools {
 
@@ -23,7 +23,7 @@ struct TruthComparison {
 
 // Plays every clip through both networks. Shows progress. Throws Error, Interrupted.
 std::vector<TruthComparison> compare_on_truth(const Model& with_float, const Model& quantized,
-                                              const std::vector<TruthClip>& clips);
+                                              const std::vector<media::TruthClip>& clips);
 
 // A table for people: two lines per clip, the quantized one's (called `bits`) with its ratios to
 // the float one's; then the ratios' geometric means.

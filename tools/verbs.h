@@ -7,7 +7,8 @@
 #include <string>
 
 #include "ir/sizes.h"
-#include "tools/truth.h"
+#include "media/rational.h"
+#include "media/truth.h"
 
 namespace mattec::tools {
 
@@ -24,9 +25,21 @@ CLI::Option* add_size_option(CLI::App& verb, const std::string& name, std::optio
                              const std::string& help);
 // --backgrounds, --clips, --frames and --motion: how find_truth() makes clips; `truth` must outlive
 // the parsing. Returns --backgrounds, which the options of composed clips need.
-CLI::Option* add_truth_options(CLI::App& verb, TruthOptions& truth);
+CLI::Option* add_truth_options(CLI::App& verb, media::TruthOptions& truth);
 // --threads: 1 .. 64.
 CLI::Option* add_threads_option(CLI::App& verb, int& threads);
+// --downsample-ratio: 0.01 .. 1.
+CLI::Option* add_ratio_option(CLI::App& verb, double& ratio, const std::string& help);
+// --input-rate: "25", "30000/1001", "29.97".
+CLI::Option* add_rate_option(CLI::App& verb, const std::string& name, media::Rational& rate,
+                             const std::string& help);
+// --from and its like: "90", "1:30", "0:01:30.5".
+CLI::Option* add_time_option(CLI::App& verb, const std::string& name, double& seconds,
+                             const std::string& help);
+CLI::Option* add_time_option(CLI::App& verb, const std::string& name,
+                             std::optional<double>& seconds, const std::string& help);
+// For check(): a number of the interval. CLI11's own range lets nan pass.
+CLI::Validator number_within(double lowest, double highest);
 
 std::string size_text(ir::Size size);  // "512x288"
 

@@ -1,0 +1,88 @@
+#include "tools/clip_matter.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+#include "tools/verbs.h"
+
+namespace mattec::tools {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A size of as many pixels as `network`'s, of the clip's shape, in steps of what four halvings
+// divide.
+ir::Size better_size(const media::Fit& fit) {
+  constexpr int step = 16;
+  const double shape = static_cast<double>(fit.inner.width) / fit.inner.height;
+  const double pixels = static_cast<double>(fit.outer.width) * fit.outer.height;
+  const auto rounded = [](double length) {
+    return step * std::max(1, static_cast<int>(std::lround(length / step)));
+  };
+  return {rounded(std::sqrt(pixels / shape)), rounded(std::sqrt(pixels * shape))};
+}
+
+}  // namespace
+
+ClipMatter::ClipMatter(const Model& model, const media::Clip& clip, const RunOptions& options)
+    : model_(model), kind_(options.kind), pixel_shape_(clip.pixel_shape) {
+  fit_to(clip.size);
+  if (kind_ == OutputKind::composite)
+    background_ = std::make_unique<media::Background>(options.background, clip);
+  if (kind_ != OutputKind::alpha && !model.has_foreground())
+    fmt::print(stderr,
+               "mattec: note: the network gives no foreground; the frame's own colours stand in for "
+               "the subject's\n");
+}
+
+void ClipMatter::fit_to(ir::Size size) {
+  if (size == frame_size_) return;
+  frame_size_ = size;
+  const ir::Size network = model_.size_for(size);
+  if (!engine_ || network != fit_.outer) engine_ = model_.start(network);
+  fit_ = media::fit(size, pixel_shape_, network);
+  if (fit_.padding() <= 1.0 / 3 || has_noted_padding_) return;
+  has_noted_padding_ = true;
+  const std::string better = size_text(better_size(fit_));
+  fmt::print(stderr,
+             "mattec: note: {:.0f} % of the network's {} are padding around frames of this shape; "
+             "a library compiled with --size {} sees more of them\n",
+             100 * fit_.padding(), size_text(network), better);
+}
+
+void ClipMatter::step(const media::Image& frame, bool with_foreground) {
+  fit_to(frame.size);
+  media::scale_into(frame, fit_, network_frame_);
+  const Clock::time_point start = Clock::now();
+  engine_->step(network_frame_, network_alpha_, with_foreground ? &network_foreground_ : nullptr);
+  network_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void ClipMatter::warm_up(const media::Image& frame) { step(frame, false); }
+
+const media::Image& ClipMatter::foreground(const media::Image& frame) {
+  if (!model_.has_foreground()) return frame;
+  media::crop(network_frame_, fit_, inner_frame_);
+  media::crop(network_foreground_, fit_, inner_foreground_);
+  media::full_size_foreground(frame, inner_frame_, inner_foreground_, foreground_);
+  return foreground_;
+}
+
+const media::Image& ClipMatter::matte(const media::Image& frame, double seconds) {
+  step(frame, kind_ != OutputKind::alpha && model_.has_foreground());
+  if (kind_ == OutputKind::foreground) return foreground(frame);
+  media::crop(network_alpha_, fit_, inner_);
+  media::scale(inner_, frame.size, alpha_);
+  if (kind_ == OutputKind::alpha) return alpha_;
+  if (kind_ == OutputKind::rgba)
+    media::join_alpha(foreground(frame), alpha_, result_);
+  else
+    media::composite(foreground(frame), alpha_, background_->at(seconds), result_);
+  return result_;
+}
+
+}  // namespace mattec::tools
