@@ -19,7 +19,8 @@ if(CCACHE)
   set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
 endif()
 
-option(MATTEC_SANITIZE "Build with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
+set(MATTEC_SANITIZE OFF CACHE STRING
+    "Sanitizers to build with: address (and undefined behaviour), thread, or OFF")
 
 # mattec_library(name sources...): static library mattec_<name> with alias mattec::<name>, whose
 # headers are included as "<folder>/<file>.h".
@@ -34,9 +35,13 @@ endfunction()
 function(mattec_compile_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Werror -ffp-contract=off)
   if(MATTEC_SANITIZE)
-    target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=all
+    set(sanitizers ${MATTEC_SANITIZE})
+    if(MATTEC_SANITIZE STREQUAL address)
+      set(sanitizers address,undefined)
+    endif()
+    target_compile_options(${target} PRIVATE -fsanitize=${sanitizers} -fno-sanitize-recover=all
                                              -fno-omit-frame-pointer)
-    target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+    target_link_options(${target} PUBLIC -fsanitize=${sanitizers})
   endif()
 endfunction()
 
@@ -45,26 +50,45 @@ endfunction()
 # everywhere, OpenMP's too: at::parallel_for is a template that runs on one thread without it.
 function(mattec_use_torch target scope)
   target_link_libraries(${target} ${scope} ${TORCH_LIBRARIES} PRIVATE OpenMP::OpenMP_CXX)
-  if(NOT TARGET mattec_torch_headers)
+  get_target_property(options ${target} COMPILE_OPTIONS)
+  set(headers mattec_torch_headers)
+  if("-O1" IN_LIST options)
+    string(APPEND headers _o1)
+  endif()
+  if(NOT TARGET ${headers})
     file(WRITE ${CMAKE_BINARY_DIR}/torch_headers.cpp "")
-    add_library(mattec_torch_headers OBJECT ${CMAKE_BINARY_DIR}/torch_headers.cpp)
-    mattec_compile_options(mattec_torch_headers)
-    target_link_libraries(mattec_torch_headers PRIVATE ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX)
-    target_precompile_headers(mattec_torch_headers PRIVATE
+    add_library(${headers} OBJECT ${CMAKE_BINARY_DIR}/torch_headers.cpp)
+    mattec_compile_options(${headers})
+    if(headers MATCHES _o1)
+      target_compile_options(${headers} PRIVATE -O1)
+    endif()
+    target_link_libraries(${headers} PRIVATE ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX)
+    target_precompile_headers(${headers} PRIVATE
       <torch/types.h> <torch/utils.h> <ATen/CPUGeneratorImpl.h> <ATen/Parallel.h>)
   endif()
-  target_precompile_headers(${target} REUSE_FROM mattec_torch_headers)
+  target_precompile_headers(${target} REUSE_FROM ${headers})
 endfunction()
 
-# mattec_test(name LABELS label... SOURCES file... LIBRARIES target...): one GoogleTest program,
-# its cases found by ctest. MATTEC_SHARED is where real weights and clips may lie (see README).
+# mattec_test(name LABELS label... SOURCES file... LIBRARIES target...): one GoogleTest program, each
+# of its suites a test of ctest called <name>.<suite>. (By cases it would start 800 processes, and
+# LibTorch takes 0.5 s to start.) MATTEC_SHARED is where real weights and clips may lie (see README).
+# -O1: the code of a test runs once, to compile it at -O3 takes half as long again.
 function(mattec_test name)
   cmake_parse_arguments(ARG "" "" "LABELS;SOURCES;LIBRARIES" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   mattec_compile_options(${name})
+  target_compile_options(${name} PRIVATE -O1)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE MATTEC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gtest GTest::gtest_main)
-  gtest_discover_tests(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 900
-                       DISCOVERY_TIMEOUT 120)
+  set(list ${CMAKE_CURRENT_BINARY_DIR}/${name}_suites.cmake)
+  add_custom_command(TARGET ${name} POST_BUILD
+    COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:${name}> -DNAME=${name} -DLIST=${list}
+            "-DLABELS=${ARG_LABELS}" -DRESULTS=${CMAKE_BINARY_DIR}/test-results
+            -P ${PROJECT_SOURCE_DIR}/cmake/ListSuites.cmake
+    VERBATIM)
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}_include.cmake
+       "if(EXISTS \"${list}\")\n  include(\"${list}\")\nendif()\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES
+               ${CMAKE_CURRENT_BINARY_DIR}/${name}_include.cmake)
 endfunction()

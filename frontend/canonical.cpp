@@ -1,9 +1,9 @@
 #include <map>
 #include <utility>
 
+#include "base/error.h"
 #include "frontend/passes.h"
 #include "ir/compare.h"
-#include "base/error.h"
 
 namespace mattec::frontend {
 namespace {

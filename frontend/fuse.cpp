@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "frontend/blend.h"
 #include "base/error.h"
+#include "frontend/blend.h"
 #include "ir/verify.h"
 
 namespace mattec::frontend {

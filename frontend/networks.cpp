@@ -4,8 +4,8 @@
 #include <functional>
 #include <utility>
 
-#include "frontend/passes.h"
 #include "base/error.h"
+#include "frontend/passes.h"
 #include "ir/verify.h"
 
 namespace mattec::frontend {

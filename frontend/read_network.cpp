@@ -1,11 +1,11 @@
 #include "frontend/read_network.h"
 
+#include "base/error.h"
+#include "base/read_file.h"
 #include "frontend/networks.h"
 #include "frontend/state_dict.h"
 #include "frontend/torchscript.h"
 #include "frontend/zip.h"
-#include "base/error.h"
-#include "base/read_file.h"
 #include "ir/safetensors.h"
 
 namespace mattec::frontend {

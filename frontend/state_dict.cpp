@@ -4,8 +4,8 @@
 #include <cstring>
 #include <limits>
 
-#include "frontend/pickle.h"
 #include "base/error.h"
+#include "frontend/pickle.h"
 
 namespace mattec::frontend {
 namespace {

@@ -6,10 +6,10 @@
 #include <sstream>
 #include <utility>
 
+#include "base/error.h"
 #include "frontend/networks.h"
 #include "frontend/passes.h"
 #include "frontend/script_interpreter.h"
-#include "base/error.h"
 #include "ir/verify.h"
 
 namespace mattec::frontend {

@@ -206,8 +206,7 @@ std::vector<uint8_t> safetensors_bytes(const Container& container, const std::st
   for (const auto& [key, array] : order) {
     const uint64_t begin = end;
     end += array->bytes.size();
-    header[key] = {
-        {"dtype", array->type}, {"shape", array->shape}, {"data_offsets", {begin, end}}};
+    header[key] = {{"dtype", array->type}, {"shape", array->shape}, {"data_offsets", {begin, end}}};
   }
   std::string text;
   try {

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "ir/arithmetic.h"
 #include "base/error.h"
+#include "ir/arithmetic.h"
 #include "lower/lowering.h"
 
 namespace mattec::lower {

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "ir/arithmetic.h"
 #include "base/error.h"
+#include "ir/arithmetic.h"
 #include "ir/verify.h"
 #include "lower/arena.h"
 #include "lower/lowering.h"

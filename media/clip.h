@@ -1,6 +1,7 @@
 // What is known of a clip beside its pixels.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -29,13 +30,17 @@ struct Clip {
   ColorTags colors;
   std::shared_ptr<Sound> sound;  // null where there is none or none is wanted
 
+  // A frame begins at a moment where it begins less than this (s) before or after: moments are
+  // decimals, ticks are fractions.
+  double slack() const { return std::min(time_base.value() / 2, 5e-4); }
+
   Clip() = default;
   Clip(ir::Size frame_size, const Rational& frame_rate)
       : size(frame_size), rate(frame_rate), time_base(frame_rate.inverse()) {}
 };
 
-// A frame's name and when it is shown, in ticks of its clip's time base. From the clip's start; of a
-// part of a clip (SourceOptions::begin) from its first wanted frame.
+// A frame's name and when it is shown, in ticks of its clip's time base. From the clip's start; of
+// a part of a clip (SourceOptions::begin) from its first wanted frame.
 struct FrameLabel {
   std::string name;
   int64_t start = 0;

@@ -37,36 +37,77 @@ const std::vector<VideoCodec>& video_codecs() {
   // x264 and x265 encode 4:2:0 for every player; ProRes 4444, VP9 and FFV1 are what editors,
   // browsers and archives take with an alpha channel.
   static const std::vector<VideoCodec> codecs = {
-      {"h264", {"libx264", "libopenh264"}, {".mp4", ".mov", ".mkv"},
-       AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P, AV_PIX_FMT_NONE, Pixels::limited, true, true},
-      {"hevc", {"libx265"}, {".mp4", ".mov", ".mkv"},
-       AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P, AV_PIX_FMT_NONE, Pixels::limited, true, true},
-      {"vp9", {"libvpx-vp9"}, {".webm", ".mkv"},
-       AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVA420P, Pixels::limited, false, true},
-      {"prores", {"prores_ks"}, {".mov", ".mkv"},
-       AV_PIX_FMT_YUV422P10, AV_PIX_FMT_YUV422P10, AV_PIX_FMT_YUVA444P10, Pixels::limited, true,
+      {"h264",
+       {"libx264", "libopenh264"},
+       {".mp4", ".mov", ".mkv"},
+       AV_PIX_FMT_YUV420P,
+       AV_PIX_FMT_YUV420P,
+       AV_PIX_FMT_NONE,
+       Pixels::limited,
+       true,
+       true},
+      {"hevc",
+       {"libx265"},
+       {".mp4", ".mov", ".mkv"},
+       AV_PIX_FMT_YUV420P,
+       AV_PIX_FMT_YUV420P,
+       AV_PIX_FMT_NONE,
+       Pixels::limited,
+       true,
+       true},
+      {"vp9",
+       {"libvpx-vp9"},
+       {".webm", ".mkv"},
+       AV_PIX_FMT_YUV420P,
+       AV_PIX_FMT_YUV420P,
+       AV_PIX_FMT_YUVA420P,
+       Pixels::limited,
+       false,
+       true},
+      {"prores",
+       {"prores_ks"},
+       {".mov", ".mkv"},
+       AV_PIX_FMT_YUV422P10,
+       AV_PIX_FMT_YUV422P10,
+       AV_PIX_FMT_YUVA444P10,
+       Pixels::limited,
+       true,
        false},
-      {"ffv1", {"ffv1"}, {".mkv"},
-       AV_PIX_FMT_GRAY8, AV_PIX_FMT_BGR0, AV_PIX_FMT_BGRA, Pixels::rgb, false, false},
-      {"mjpeg", {"mjpeg"}, {".avi", ".mov", ".mkv"},
-       AV_PIX_FMT_YUVJ420P, AV_PIX_FMT_YUVJ420P, AV_PIX_FMT_NONE, Pixels::jpeg, true, true},
+      {"ffv1",
+       {"ffv1"},
+       {".mkv"},
+       AV_PIX_FMT_GRAY8,
+       AV_PIX_FMT_BGR0,
+       AV_PIX_FMT_BGRA,
+       Pixels::rgb,
+       false,
+       false},
+      {"mjpeg",
+       {"mjpeg"},
+       {".avi", ".mov", ".mkv"},
+       AV_PIX_FMT_YUVJ420P,
+       AV_PIX_FMT_YUVJ420P,
+       AV_PIX_FMT_NONE,
+       Pixels::jpeg,
+       true,
+       true},
   };
   return codecs;
 }
 
 bool is_video_container(const std::string& extension) {
   const std::vector<VideoCodec>& codecs = video_codecs();
-  return std::any_of(codecs.begin(), codecs.end(), [&](const VideoCodec& codec) {
-    return holds(codec.containers, extension);
-  });
+  return std::any_of(codecs.begin(), codecs.end(),
+                     [&](const VideoCodec& codec) { return holds(codec.containers, extension); });
 }
 
 const VideoCodec& find_codec(const std::string& name, const std::string& extension, int channels) {
   const std::string possible = names_for(extension, channels);
   if (possible.empty())
-    throw UsageError(fmt::format("{} holds no transparency; use .mov, .webm, .mkv or a folder of "
-                                 "PNG images",
-                                 extension));
+    throw UsageError(
+        fmt::format("{} holds no transparency; use .mov, .webm, .mkv or a folder of "
+                    "PNG images",
+                    extension));
   const std::string wanted = name.empty() ? default_codec(extension, channels) : lower_case(name);
   std::vector<std::string> all;
   for (const VideoCodec& codec : video_codecs()) {

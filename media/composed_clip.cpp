@@ -141,7 +141,7 @@ TruthClip compose_clip(const Foreground& foreground, const std::string& backgrou
   }
   if (options.motion.value_or(recipe.still)) recipe.motion.emplace(random);
   return {fmt::format("{} on {}", foreground.name, fs::path(background).stem().string()),
-          pair.size(), recipe.frames,
+          pair.size(), recipe.frames, true,
           [recipe](ir::Size size) { return std::make_unique<ComposedSource>(recipe, size); }};
 }
 
@@ -176,9 +176,9 @@ std::vector<TruthClip> compose_clips(const std::vector<Foreground>& foregrounds,
   for (size_t i = 0; i < std::min(clips, backgrounds.size()); ++i) open_source(backgrounds[i], {});
   std::vector<TruthClip> composed;
   for (size_t i = 0; i < clips; ++i)
-    composed.push_back(compose_clip(
-        foregrounds[i % foregrounds.size()], backgrounds[i % backgrounds.size()],
-        i / foregrounds.size() % 2 == 1, Random(mix(options.seed) + i), options));
+    composed.push_back(
+        compose_clip(foregrounds[i % foregrounds.size()], backgrounds[i % backgrounds.size()],
+                     i / foregrounds.size() % 2 == 1, Random(mix(options.seed) + i), options));
   return composed;
 }
 

@@ -18,13 +18,13 @@ namespace {
 // CSS Color Module Level 4, the ones that people type.
 const std::map<std::string, uint32_t>& color_names() {
   static const std::map<std::string, uint32_t> names = {
-      {"aqua", 0x00ffff},   {"black", 0x000000},     {"blue", 0x0000ff},   {"brown", 0xa52a2a},
-      {"coral", 0xff7f50},  {"cyan", 0x00ffff},      {"fuchsia", 0xff00ff}, {"gold", 0xffd700},
-      {"gray", 0x808080},   {"green", 0x00ff00},     {"grey", 0x808080},   {"indigo", 0x4b0082},
-      {"ivory", 0xfffff0},  {"lime", 0x00ff00},      {"magenta", 0xff00ff}, {"maroon", 0x800000},
-      {"navy", 0x000080},   {"olive", 0x808000},     {"orange", 0xffa500}, {"pink", 0xffc0cb},
-      {"purple", 0x800080}, {"red", 0xff0000},       {"silver", 0xc0c0c0}, {"teal", 0x008080},
-      {"turquoise", 0x40e0d0}, {"violet", 0xee82ee}, {"white", 0xffffff},  {"yellow", 0xffff00}};
+      {"aqua", 0x00ffff},      {"black", 0x000000},  {"blue", 0x0000ff},    {"brown", 0xa52a2a},
+      {"coral", 0xff7f50},     {"cyan", 0x00ffff},   {"fuchsia", 0xff00ff}, {"gold", 0xffd700},
+      {"gray", 0x808080},      {"green", 0x00ff00},  {"grey", 0x808080},    {"indigo", 0x4b0082},
+      {"ivory", 0xfffff0},     {"lime", 0x00ff00},   {"magenta", 0xff00ff}, {"maroon", 0x800000},
+      {"navy", 0x000080},      {"olive", 0x808000},  {"orange", 0xffa500},  {"pink", 0xffc0cb},
+      {"purple", 0x800080},    {"red", 0xff0000},    {"silver", 0xc0c0c0},  {"teal", 0x008080},
+      {"turquoise", 0x40e0d0}, {"violet", 0xee82ee}, {"white", 0xffffff},   {"yellow", 0xffff00}};
   return names;
 }
 
@@ -41,10 +41,10 @@ Image filled(ir::Size size, uint32_t color) {
   std::vector<std::string> names;
   for (const auto& each : color_names()) names.push_back(each.first);
   const std::string near = nearest(text, names);
-  throw UsageError(fmt::format("--composite {}: neither a colour nor a file or folder{}; write "
-                               "#rrggbb, a colour's name, or the path of an image or video",
-                               text.empty() ? "''" : text,
-                               near.empty() ? "" : " (is it " + near + "?)"));
+  throw UsageError(
+      fmt::format("--composite {}: neither a colour nor a file or folder{}; write "
+                  "#rrggbb, a colour's name, or the path of an image or video",
+                  text.empty() ? "''" : text, near.empty() ? "" : " (is it " + near + "?)"));
 }
 
 }  // namespace
@@ -70,7 +70,8 @@ Background::Background(const std::string& text, const Clip& clip) : clip_(clip) 
   }
   if (text == "-") throw UsageError("--composite: a background cannot come from standard input");
   std::error_code error;
-  if (text.empty() || (text.find("://") == std::string::npos && !std::filesystem::exists(text, error)))
+  if (text.empty() ||
+      (text.find("://") == std::string::npos && !std::filesystem::exists(text, error)))
     refuse(text);
   options_.rate = clip.rate;
   path_ = text;

@@ -49,8 +49,8 @@ void silence_ffmpeg();
 
 // Between R, G, B and what videos hold: exact arithmetic without the shortcuts that differ from one
 // processor to the next; chroma is interpolated, not repeated.
-constexpr int exact_scaling = SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP |
-                              SWS_ACCURATE_RND | SWS_BITEXACT;
+constexpr int exact_scaling =
+    SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_ACCURATE_RND | SWS_BITEXACT;
 
 inline AVRational av(const Rational& value) {
   return {static_cast<int>(value.num), static_cast<int>(value.den)};

@@ -60,7 +60,8 @@ class PictureSink : public FrameSink {
       : path_(path),
         extension_(lower_case(fs::path(path).extension().string())),
         staged_(path, StagedPath::Kind::file) {
-    if (options.channels == 4 && (extension_ == ".jpg" || extension_ == ".jpeg" || extension_ == ".bmp"))
+    if (options.channels == 4 &&
+        (extension_ == ".jpg" || extension_ == ".jpeg" || extension_ == ".bmp"))
       throw UsageError(fmt::format("{} holds no transparency; use .png", extension_));
     if (options.clip.expected_frames.value_or(1) > 1) refuse_more();
   }
@@ -76,8 +77,9 @@ class PictureSink : public FrameSink {
 
  private:
   [[noreturn]] void refuse_more() const {
-    throw Error(path_ + ": is one picture, but the input has several frames; name a folder or a "
-                        "video");
+    throw Error(path_ +
+                ": is one picture, but the input has several frames; name a folder or a "
+                "video");
   }
 
   std::string path_, extension_;
@@ -129,9 +131,10 @@ std::unique_ptr<FrameSink> open_sink(const std::string& path, const SinkOptions&
     throw UsageError("--codec and --quality are of videos; name a .mp4, .mov, .mkv, .webm or .avi");
   if (is_picture_extension(extension)) return std::make_unique<PictureSink>(path, options);
   if (extension.empty() || is_folder) return std::make_unique<FolderSink>(path);
-  throw UsageError(fmt::format("{}: no output format is called {}; use .mp4, .mov, .mkv, .webm, "
-                               ".avi, .png, .jpg, or a folder for PNG images",
-                               path, extension));
+  throw UsageError(
+      fmt::format("{}: no output format is called {}; use .mp4, .mov, .mkv, .webm, "
+                  ".avi, .png, .jpg, or a folder for PNG images",
+                  path, extension));
 }
 
 }  // namespace mattec::media

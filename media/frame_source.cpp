@@ -6,8 +6,10 @@
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
+#include <limits>
 
 #include "base/error.h"
+#include "base/note.h"
 #include "base/text.h"
 #include "media/source_kinds.h"
 #include "media/video_input.h"
@@ -73,6 +75,31 @@ bool is_video_name(const std::string& path) {
                               ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv"});
 }
 
+std::string missing_number(const std::vector<std::string>& files) {
+  // The last number of each name, where all names are alike but for it.
+  std::string frame;
+  std::vector<int64_t> numbers;
+  for (const std::string& file : files) {
+    const std::string name = fs::path(file).filename().string();
+    const size_t dot = name.rfind('.');
+    const size_t end = name.find_last_of("0123456789", dot) + 1;
+    size_t begin = end;
+    while (begin > 0 && is_digit(name[begin - 1])) --begin;
+    const std::string rest = name.substr(0, begin) + "#" + name.substr(end);
+    constexpr size_t most_digits = 18;
+    if (begin == end || end - begin > most_digits || (!frame.empty() && rest != frame)) return "";
+    frame = rest;
+    numbers.push_back(std::stoll(name.substr(begin, end - begin)));
+  }
+  int64_t step = std::numeric_limits<int64_t>::max();
+  for (size_t i = 1; i < numbers.size(); ++i) step = std::min(step, numbers[i] - numbers[i - 1]);
+  for (size_t i = 1; i < numbers.size(); ++i)
+    if (numbers[i] - numbers[i - 1] > step)
+      return fs::path(files[i - 1]).filename().string() + " is followed by " +
+             fs::path(files[i]).filename().string();
+  return "";
+}
+
 std::vector<std::string> images_in(const std::string& folder) {
   std::vector<std::string> files;
   std::error_code error;
@@ -97,6 +124,9 @@ std::unique_ptr<FrameSource> open_whole(const std::string& path, const SourceOpt
   if (fs::is_directory(path, error)) {
     std::vector<std::string> files = images_in(path);
     if (files.empty()) throw Error(path + ": holds no images (png, jpg, bmp, webp, tif, ppm, pgm)");
+    const std::string missing = options.any_size ? "" : missing_number(files);
+    if (!missing.empty())
+      note(path + ": " + missing + "; are frames missing? They are taken as they come");
     return open_images(std::move(files), options);
   }
   require_readable_file(path);

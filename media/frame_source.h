@@ -46,7 +46,8 @@ struct SourceOptions {
   Rational rate = {25, 1};           // for folders and standard input: frames a second
   bool sound = false;                // of videos: keep it in clip().sound
   bool any_size = false;             // folders: frames may differ in size
-  // The part from `begin` (s) to before `end`. Frames of `warm_up` (s) before it come first, marked.
+  // The part from `begin` (s) to before `end`. Frames of `warm_up` (s) before it come first,
+  // marked.
   double begin = 0, warm_up = 0;
   std::optional<double> end;
 };
@@ -66,6 +67,10 @@ bool is_image_name(const std::string& path);
 
 // True for the file name of a video, by its extension.
 bool is_video_name(const std::string& path);
+
+// What is missing where the files' names count and one number, or more, is left out: "f12.png is
+// followed by f15.png". Empty where none is. Names that all count by twos miss nothing.
+std::string missing_number(const std::vector<std::string>& files);
 
 // The images of a folder, in natural order; empty if there are none.
 std::vector<std::string> images_in(const std::string& folder);

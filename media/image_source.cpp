@@ -8,8 +8,8 @@
 #include <opencv2/imgproc.hpp>
 
 #include "base/error.h"
-#include "media/container.h"
 #include "base/interrupt.h"
+#include "media/container.h"
 #include "media/opencv_view.h"
 #include "media/source_kinds.h"
 
@@ -34,11 +34,10 @@ class ImageSource : public FrameSource {
     const std::string& file = files_[position_];
     read(file, frame);
     if (!any_size_ && frame.size != clip_.size)
-      throw Error(
-          fmt::format("{}: is {}x{}, but the first image of its folder is {}x{}; the "
-                      "frames of a clip must have one size (--stills for unrelated pictures)",
-                      file, frame.size.width, frame.size.height, clip_.size.width,
-                      clip_.size.height));
+      throw Error(fmt::format(
+          "{}: is {}x{}, but the first image of its folder is {}x{}; the "
+          "frames of a clip must have one size (--stills for unrelated pictures)",
+          file, frame.size.width, frame.size.height, clip_.size.width, clip_.size.height));
     label_.name = std::filesystem::path(file).stem().string();
     label_.start = static_cast<int64_t>(position_++);
     return true;
@@ -51,7 +50,7 @@ class ImageSource : public FrameSource {
   }
 
   void seek(double seconds) override {
-    const double frame = std::ceil(seconds * clip_.rate.value());
+    const double frame = std::ceil((seconds - clip_.slack()) * clip_.rate.value());
     position_ = static_cast<size_t>(std::clamp(frame, 0.0, static_cast<double>(files_.size())));
   }
 

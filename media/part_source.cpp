@@ -14,11 +14,9 @@ class PartSource : public FrameSource {
              const SourceOptions& options)
       : whole_(std::move(whole)), path_(path), options_(options) {
     clip_ = whole_->clip();
-    // Of a moment that falls between two ticks neither side is meant.
-    slack_ = clip_.time_base.value() / 2;
     expect_frames();
     const double first = options.begin - options.warm_up;
-    if (first > 0) whole_->seek(first - slack_);
+    if (first > 0) whole_->seek(first);
   }
 
   bool next(Image& frame) override {
@@ -26,10 +24,11 @@ class PartSource : public FrameSource {
       if (!begun_) throw Error(path_ + ": ends before the part that is wanted begins (--from)");
       return false;
     }
-    label_ = whole_->label();
-    const double time = static_cast<double>(label_.start) * clip_.time_base.value();
-    if (options_.end && time >= *options_.end - slack_) return false;
-    label_.is_warm_up = time < options_.begin - slack_;
+    const FrameLabel& label = whole_->label();
+    const double time = static_cast<double>(label.start) * clip_.time_base.value();
+    if (options_.end && time >= *options_.end - clip_.slack()) return false;
+    label_ = label;
+    label_.is_warm_up = time < options_.begin - clip_.slack();
     if (!label_.is_warm_up && !begun_) begin_at(label_.start);
     label_.start -= origin_;
     return true;
@@ -58,7 +57,6 @@ class PartSource : public FrameSource {
   std::unique_ptr<FrameSource> whole_;
   std::string path_;
   SourceOptions options_;
-  double slack_ = 0;
   bool begun_ = false;
   int64_t origin_ = 0;  // ticks
 };

@@ -39,7 +39,8 @@ class RawSource : public FrameSource {
   void cancel() override { cancelled_ = true; }
 
   void seek(double seconds) override {
-    const auto first = static_cast<int64_t>(std::ceil(seconds * clip_.rate.value()));
+    const auto first =
+        static_cast<int64_t>(std::ceil((seconds - clip_.slack()) * clip_.rate.value()));
     skip(first - frames_);
   }
 

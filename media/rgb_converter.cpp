@@ -38,12 +38,18 @@ AVPixelFormat plain_format(AVPixelFormat format, int& range) {
     return plain;
   };
   switch (format) {
-    case AV_PIX_FMT_YUVJ420P: return full(AV_PIX_FMT_YUV420P);
-    case AV_PIX_FMT_YUVJ422P: return full(AV_PIX_FMT_YUV422P);
-    case AV_PIX_FMT_YUVJ444P: return full(AV_PIX_FMT_YUV444P);
-    case AV_PIX_FMT_YUVJ440P: return full(AV_PIX_FMT_YUV440P);
-    case AV_PIX_FMT_YUVJ411P: return full(AV_PIX_FMT_YUV411P);
-    default: return format;
+    case AV_PIX_FMT_YUVJ420P:
+      return full(AV_PIX_FMT_YUV420P);
+    case AV_PIX_FMT_YUVJ422P:
+      return full(AV_PIX_FMT_YUV422P);
+    case AV_PIX_FMT_YUVJ444P:
+      return full(AV_PIX_FMT_YUV444P);
+    case AV_PIX_FMT_YUVJ440P:
+      return full(AV_PIX_FMT_YUV440P);
+    case AV_PIX_FMT_YUVJ411P:
+      return full(AV_PIX_FMT_YUV411P);
+    default:
+      return format;
   }
 }
 
@@ -79,12 +85,13 @@ void RgbConverter::prepare(const AVFrame& frame) {
   const int* const weights = is_rgb ? sws_getCoefficients(SWS_CS_DEFAULT) : coefficients(matrix);
   if (weights == nullptr) {
     const char* name = av_color_space_name(static_cast<AVColorSpace>(matrix));
-    throw Error(fmt::format("{}: its colour matrix is {}, which is not supported; convert it to "
-                            "bt709 first",
-                            path_, name != nullptr ? name : "unknown"));
+    throw Error(
+        fmt::format("{}: its colour matrix is {}, which is not supported; convert it to "
+                    "bt709 first",
+                    path_, name != nullptr ? name : "unknown"));
   }
   scaler_.reset(sws_getContext(frame.width, frame.height, format, frame.width, frame.height,
-                               AV_PIX_FMT_RGB24, exact_scaling, nullptr, nullptr, nullptr));
+                               AV_PIX_FMT_GBRP, exact_scaling, nullptr, nullptr, nullptr));
   if (!scaler_) throw Error(path_ + ": its pixels cannot be converted to RGB");
   const int one = 1 << 16;
   sws_setColorspaceDetails(scaler_.get(), weights, range == AVCOL_RANGE_JPEG || is_rgb ? 1 : 0,
@@ -96,15 +103,31 @@ void RgbConverter::prepare(const AVFrame& frame) {
   range_ = range;
 }
 
+// By planes: swscale's way from 4:2:0 to planes takes 5 ms of a 1080p frame, to interleaved pixels
+// 34 ms (one Xeon core with AVX2, the exact flags); to interleave them takes less than one.
+void RgbConverter::convert_rows(const AVFrame& frame, Image& rows) {
+  constexpr int alignment = 64;  // vectors may write behind a row's end
+  const int stride = (frame.width + alignment - 1) / alignment * alignment;
+  const auto plane_bytes = static_cast<size_t>(stride) * static_cast<size_t>(frame.height);
+  planes_.resize(3 * plane_bytes + alignment);
+  uint8_t* const planes[] = {&planes_[0], &planes_[plane_bytes], &planes_[2 * plane_bytes],
+                             nullptr};
+  const int strides[] = {stride, stride, stride, 0};
+  sws_scale(scaler_.get(), frame.data, frame.linesize, 0, frame.height, planes, strides);
+  rows.reset({frame.height, frame.width}, 3);
+  const auto plane = [&](int index) {
+    return cv::Mat(frame.height, frame.width, CV_8UC1, planes[index], static_cast<size_t>(stride));
+  };
+  const cv::Mat red_green_blue[] = {plane(2), plane(0), plane(1)};
+  cv::Mat target = view(rows);
+  cv::merge(red_green_blue, 3, target);
+}
+
 void RgbConverter::convert(const AVFrame& frame, const Turn& turn, Image& image) {
   prepare(frame);
-  Image& rows = turn.is_identity() ? image : flat_;
-  rows.reset({frame.height, frame.width}, 3);
-  uint8_t* const target[] = {rows.pixels.data(), nullptr, nullptr, nullptr};
-  const int stride[] = {frame.width * 3, 0, 0, 0};
-  sws_scale(scaler_.get(), frame.data, frame.linesize, 0, frame.height, target, stride);
-  if (turn.is_identity()) return;
-  image.reset(turn.of(rows.size), 3);
+  if (turn.is_identity()) return convert_rows(frame, image);
+  convert_rows(frame, flat_);
+  image.reset(turn.of(flat_.size), 3);
   cv::Mat upright = view(image);
   if (turn.transpose)
     cv::transpose(view(flat_), upright);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "media/ffmpeg.h"
 #include "media/image.h"
@@ -11,12 +12,10 @@ namespace mattec::media {
 
 // One of the eight ways in which a rectangle can be laid down.
 struct Turn {
-  bool transpose = false;                  // first
+  bool transpose = false;                   // first
   bool mirror_x = false, mirror_y = false;  // then
 
-  ir::Size of(ir::Size size) const {
-    return transpose ? ir::Size{size.width, size.height} : size;
-  }
+  ir::Size of(ir::Size size) const { return transpose ? ir::Size{size.width, size.height} : size; }
   bool is_identity() const { return !transpose && !mirror_x && !mirror_y; }
 };
 
@@ -33,11 +32,13 @@ class RgbConverter {
 
  private:
   void prepare(const AVFrame& frame);
+  void convert_rows(const AVFrame& frame, Image& rows);
 
   std::string path_;
   Scaler scaler_;
   int width_ = 0, height_ = 0, format_ = -1, matrix_ = 0, range_ = 0;  // what scaler_ is for
-  Image flat_;  // before it is turned
+  std::vector<uint8_t> planes_;                                        // G, B, R, rows padded
+  Image flat_;                                                         // before it is turned
 };
 
 }  // namespace mattec::media

@@ -63,7 +63,8 @@ Fit fit(ir::Size from, const Rational& pixel_shape, ir::Size outer) {
   made.outer = outer;
   // Only the shape matters; pixels of odd shapes make the picture wider.
   const double width = from.width * pixel_shape.value();
-  const double ratio = std::min(outer.height / static_cast<double>(from.height), outer.width / width);
+  const double ratio =
+      std::min(outer.height / static_cast<double>(from.height), outer.width / width);
   const auto extent = [ratio](double length, int limit) {
     return static_cast<int>(std::clamp<int64_t>(std::llround(length * ratio), 1, limit));
   };

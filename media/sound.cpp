@@ -18,8 +18,15 @@ void Sound::put(Packet packet, const std::string& path) {
   const std::lock_guard<std::mutex> lock(mutex_);
   bytes_ += static_cast<size_t>(packet->size);
   if (bytes_ > most_bytes)
-    throw Error(path + ": its sound lies too far before its pictures to be copied; use --audio off");
+    throw Error(path +
+                ": its sound lies too far before its pictures to be copied; use --audio off");
   packets_.push_back(std::move(packet));
+}
+
+void Sound::clear() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  packets_.clear();
+  bytes_ = 0;
 }
 
 void Sound::limit(double begin, double end) {

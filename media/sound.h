@@ -24,6 +24,8 @@ class Sound {
   // `packet`'s stream_index is the track's. Throws Error where more than a file with sensibly
   // interleaved streams holds back has gathered.
   void put(Packet packet, const std::string& path);
+  // Forgets the packets: others are read instead.
+  void clear();
   // Only what begins from `begin` (s) on is taken, its times counted from there, and nothing from
   // `end` on. Before the first take().
   void limit(double begin, double end);

@@ -101,7 +101,7 @@ TruthClip recorded_clip(const std::string& path, std::optional<int> frames) {
   const MattePair pair(colors, mattes);
   std::optional<int64_t> count = pair.expected_frames();
   if (frames && count) count = std::min<int64_t>(*count, *frames);
-  return {name_of(path), pair.size(), count, [colors, mattes, frames](ir::Size size) {
+  return {name_of(path), pair.size(), count, false, [colors, mattes, frames](ir::Size size) {
             return std::make_unique<RecordedSource>(colors, mattes, frames, size);
           }};
 }

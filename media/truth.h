@@ -26,6 +26,7 @@ struct TruthClip {
   std::string name;
   ir::Size size;                  // of its files
   std::optional<int64_t> frames;  // as far as known; a video's header may be wrong
+  bool takes_any_shape = false;   // open() distorts nothing, whatever the size
   // From the first frame, scaled to a size; as often as wanted, the same pixels each time.
   std::function<std::unique_ptr<TruthSource>(ir::Size)> open;
 };

@@ -63,9 +63,10 @@ void VideoEncoder::open(const AVCodec* encoder, const SinkOptions& options, bool
     av_opt_set(context_.get(), name.c_str(), value.c_str(), AV_OPT_SEARCH_CHILDREN);
   const int result = avcodec_open2(context_.get(), encoder, nullptr);
   if (result < 0)
-    throw Error(fmt::format("{}: a {}x{} video cannot be encoded as {} ({}); use another --codec, "
-                            "or name a folder to get images",
-                            path_, size_.width, size_.height, codec_.name, ffmpeg_text(result)));
+    throw Error(
+        fmt::format("{}: a {}x{} video cannot be encoded as {} ({}); use another --codec, "
+                    "or name a folder to get images",
+                    path_, size_.width, size_.height, codec_.name, ffmpeg_text(result)));
 }
 
 void VideoEncoder::set_colors(const ColorTags& colors) {
@@ -75,8 +76,7 @@ void VideoEncoder::set_colors(const ColorTags& colors) {
   context_->colorspace = codec_.pixels == Pixels::limited ? AVCOL_SPC_BT709
                          : codec_.pixels == Pixels::jpeg  ? AVCOL_SPC_BT470BG
                                                           : AVCOL_SPC_RGB;
-  context_->color_range =
-      codec_.pixels == Pixels::limited ? AVCOL_RANGE_MPEG : AVCOL_RANGE_JPEG;
+  context_->color_range = codec_.pixels == Pixels::limited ? AVCOL_RANGE_MPEG : AVCOL_RANGE_JPEG;
 }
 
 void VideoEncoder::prepare_scaler() {
@@ -85,16 +85,16 @@ void VideoEncoder::prepare_scaler() {
   scaler_.reset(sws_getContext(size_.width, size_.height, format_of_image(channels_), size_.width,
                                size_.height, format, exact_scaling, nullptr, nullptr, nullptr));
   if (!scaler_) throw Error(path_ + ": its images cannot be converted for the codec");
-  const int* const weights = sws_getCoefficients(
-      codec_.pixels == Pixels::jpeg ? SWS_CS_ITU601 : SWS_CS_ITU709);
+  const int* const weights =
+      sws_getCoefficients(codec_.pixels == Pixels::jpeg ? SWS_CS_ITU601 : SWS_CS_ITU709);
   const int one = 1 << 16;
   sws_setColorspaceDetails(scaler_.get(), weights, 1, weights,
                            codec_.pixels == Pixels::limited ? 0 : 1, 0, one, one);
 }
 
 void VideoEncoder::fail(int code) const {
-  throw Error(fmt::format("{}: could not be encoded: {}; nothing was kept", path_,
-                          ffmpeg_text(code)));
+  throw Error(
+      fmt::format("{}: could not be encoded: {}; nothing was kept", path_, ffmpeg_text(code)));
 }
 
 void VideoEncoder::encode(const Image& image, const FrameLabel& label, const Give& give) {

@@ -13,6 +13,7 @@ extern "C" {
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/note.h"
 #include "base/text.h"
 #include "media/container.h"
 
@@ -69,9 +70,10 @@ VideoInput::VideoInput(const std::string& path) : path_(path) {
   if (is_regular(path)) {
     const std::string missing = missing_end(path);
     if (!missing.empty())
-      throw Error(fmt::format("{}: is cut off: {}; copy or record it again, or repair it with a "
-                              "video tool",
-                              path, missing));
+      throw Error(
+          fmt::format("{}: is cut off: {}; copy or record it again, or repair it with a "
+                      "video tool",
+                      path, missing));
   }
   open();
   film_ = find_film(*format_);
@@ -122,21 +124,23 @@ Turn VideoInput::turn() const {
   const auto* matrix = reinterpret_cast<const int32_t*>(data);
   const double degrees = -av_display_rotation_get(matrix);
   if (!turn_of(matrix, turn) && std::isfinite(degrees))
-    fmt::print(stderr,
-               "mattec: note: {}: is to be shown turned by {:.1f} degrees, which is no quarter "
-               "turn; its frames are taken as they are coded\n",
-               printable(path_), degrees);
+    note(
+        fmt::format("{}: is to be shown turned by {:.1f} degrees, which is no quarter "
+                    "turn; its frames are taken as they are coded",
+                    path_, degrees));
   return turn;
 }
 
 void VideoInput::keep_sound(std::shared_ptr<Sound> sound) {
   sound_ = std::move(sound);
+  const bool is_new = sound_->tracks().empty();
+  int tracks = 0;
   track_of_stream_.assign(format_->nb_streams, -1);
   for (unsigned i = 0; i < format_->nb_streams; ++i) {
     AVStream& stream = *format_->streams[i];
     if (stream.codecpar->codec_type != AVMEDIA_TYPE_AUDIO) continue;
-    track_of_stream_[i] = static_cast<int>(sound_->tracks().size());
-    sound_->add_track(stream.codecpar, stream.time_base);
+    track_of_stream_[i] = tracks++;
+    if (is_new) sound_->add_track(stream.codecpar, stream.time_base);
     stream.discard = AVDISCARD_DEFAULT;
   }
 }
@@ -164,8 +168,7 @@ bool VideoInput::packet(AVPacket& packet) {
       continue;
     }
     if (result < 0 && is_live()) {
-      fmt::print(stderr, "mattec: note: {}: the stream has ended ({})\n", printable(path_),
-                 ffmpeg_text(result));
+      note(fmt::format("{}: the stream has ended ({})", path_, ffmpeg_text(result)));
       return false;
     }
     if (result < 0)
@@ -176,10 +179,11 @@ bool VideoInput::packet(AVPacket& packet) {
 }
 
 bool VideoInput::seek(double seconds) {
+  if (sound_) sound_->clear();
   const AVRational base = stream().time_base;
   const int64_t target = start(base) + static_cast<int64_t>(std::floor(seconds / av_q2d(base)));
-  return av_seek_frame(format_.get(), film_, std::max(target, start(base)),
-                       AVSEEK_FLAG_BACKWARD) >= 0;
+  return av_seek_frame(format_.get(), film_, std::max(target, start(base)), AVSEEK_FLAG_BACKWARD) >=
+         0;
 }
 
 }  // namespace mattec::media

@@ -30,7 +30,7 @@ class VideoInput {
   int64_t start(AVRational time_base) const;
   // Of the film's display matrix; notes on standard error one that is none.
   Turn turn() const;
-  // Sound tracks by which packet() fills `sound` from now on.
+  // packet() fills `sound` from now on, which gets the input's tracks unless it has them.
   void keep_sound(std::shared_ptr<Sound> sound);
 
   // From another thread: packet() ends its waiting by an Error.

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/note.h"
 #include "base/staged_path.h"
 #include "base/text.h"
 #include "media/sink_kinds.h"
@@ -28,11 +29,8 @@ struct FormatOutputFreer {
 using FormatOutput = std::unique_ptr<AVFormatContext, FormatOutputFreer>;
 
 const char* muxer_of(const std::string& extension) {
-  static const std::map<std::string, const char*> muxers = {{".mp4", "mp4"},
-                                                            {".mov", "mov"},
-                                                            {".mkv", "matroska"},
-                                                            {".webm", "webm"},
-                                                            {".avi", "avi"}};
+  static const std::map<std::string, const char*> muxers = {
+      {".mp4", "mp4"}, {".mov", "mov"}, {".mkv", "matroska"}, {".webm", "webm"}, {".avi", "avi"}};
   return muxers.at(extension);
 }
 
@@ -47,15 +45,16 @@ class VideoSink : public FrameSink {
         staged_(path, StagedPath::Kind::file) {
     silence_ffmpeg();
     if (options.quality && !codec_.has_quality)
-      throw UsageError(fmt::format("--quality: {} has one quality; leave it out, or choose another "
-                                   "--codec",
-                                   codec_.name));
+      throw UsageError(
+          fmt::format("--quality: {} has one quality; leave it out, or choose another "
+                      "--codec",
+                      codec_.name));
     require_disk_space(staged_.path(), path_);
     SinkOptions adjusted = options;
     if (constant_rate_) adjusted.clip.time_base = clip_.rate.inverse();
     open_file();
-    encoder_ = std::make_unique<VideoEncoder>(
-        path, adjusted, codec_, (format_->oformat->flags & AVFMT_GLOBALHEADER) != 0);
+    encoder_ = std::make_unique<VideoEncoder>(path, adjusted, codec_,
+                                              (format_->oformat->flags & AVFMT_GLOBALHEADER) != 0);
     note_even_size();
     add_streams(adjusted.clip);
     check(avformat_write_header(format_.get(), nullptr));
@@ -93,9 +92,8 @@ class VideoSink : public FrameSink {
   void note_even_size() const {
     const ir::Size stored = encoder_->stored_size();
     if (stored != clip_.size)
-      fmt::print(stderr, "mattec: note: {}: {} has even sizes only; {}x{} becomes {}x{}\n",
-                 printable(path_), codec_.name, clip_.size.width, clip_.size.height, stored.width,
-                 stored.height);
+      note(fmt::format("{}: {} has even sizes only; {}x{} becomes {}x{}", path_, codec_.name,
+                       clip_.size.width, clip_.size.height, stored.width, stored.height));
   }
 
   void add_streams(const Clip& clip) {
@@ -109,9 +107,8 @@ class VideoSink : public FrameSink {
       sound_streams_.push_back(-1);
       const AVCodecID id = track.parameters->codec_id;
       if (avformat_query_codec(format_->oformat, id, FF_COMPLIANCE_NORMAL) != 1) {
-        fmt::print(stderr,
-                   "mattec: note: {}: {} cannot hold the sound ({}); use .mkv or .mov to keep it\n",
-                   printable(path_), extension_, avcodec_get_name(id));
+        note(fmt::format("{}: {} cannot hold the sound ({}); use .mkv or .mov to keep it", path_,
+                         extension_, avcodec_get_name(id)));
         continue;
       }
       AVStream* sound = avformat_new_stream(format_.get(), nullptr);
@@ -130,9 +127,10 @@ class VideoSink : public FrameSink {
     counted.duration = 1;
     constexpr double slack = 0.15;  // Matroska rounds to milliseconds
     if (std::abs(place - static_cast<double>(counted.start)) > slack || counted.start <= last_)
-      throw Error(fmt::format("{}: .avi holds frames of a constant rate alone, and frame {} comes at "
-                              "another time; use .mp4, .mov or .mkv",
-                              path_, frames_ - 1));
+      throw Error(
+          fmt::format("{}: .avi holds frames of a constant rate alone, and frame {} comes at "
+                      "another time; use .mp4, .mov or .mkv",
+                      path_, frames_ - 1));
     last_ = counted.start;
     return counted;
   }

@@ -14,7 +14,8 @@ double lattice_noise(uint64_t seed, double x, double y) {
   const auto corner = [&](int dx, int dy) {
     const auto ix = static_cast<uint64_t>(static_cast<int64_t>(fx) + dx);
     const auto iy = static_cast<uint64_t>(static_cast<int64_t>(fy) + dy);
-    return static_cast<double>(mattec::mix(seed + ix * 0x9E3779B1U + (iy << 32)) >> 11) * 0x1p-52 - 1;
+    return static_cast<double>(mattec::mix(seed + ix * 0x9E3779B1U + (iy << 32)) >> 11) * 0x1p-52 -
+           1;
   };
   const double tx = smooth(x - fx), ty = smooth(y - fy);
   const double top = corner(0, 0) + (corner(1, 0) - corner(0, 0)) * tx;

@@ -1,9 +1,9 @@
 #include "quant/channels.h"
 
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/utils.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <memory>

@@ -7,8 +7,8 @@
 #include <string>
 #include <utility>
 
-#include "ir/arithmetic.h"
 #include "base/error.h"
+#include "ir/arithmetic.h"
 
 namespace mattec::quant {
 namespace {

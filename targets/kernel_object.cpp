@@ -1,8 +1,8 @@
 #include <cstdlib>
 
 #include "Halide.h"
-#include "generators/generators.h"
 #include "base/error.h"
+#include "generators/generators.h"
 #include "schedules/schedule.h"
 #include "targets/objects.h"
 

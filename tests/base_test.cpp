@@ -112,17 +112,17 @@ TEST(StagedPath, ReplacesAFolderInOneStep) {
 TEST(StagedPath, NamesTheFinalPathInErrors) {
   const Scratch scratch;
   const StagedPath staged(scratch / "out", StagedPath::Kind::folder);
-  EXPECT_EQ(error_of([&] {
-              staged.with_final_name([&] { throw Error(staged.path() + "/a: is bad"); });
-            }),
-            scratch / "out/a: is bad");
+  EXPECT_EQ(
+      error_of([&] { staged.with_final_name([&] { throw Error(staged.path() + "/a: is bad"); }); }),
+      scratch / "out/a: is bad");
 }
 
 TEST(ReadFile, TakesRegularFilesOfABoundedSizeOnly) {
   const Scratch scratch;
   write_bytes(scratch / "file", "12345");
   EXPECT_EQ(read_file(scratch / "file", 5), "12345");
-  expect_contains(error_of([&] { read_file(scratch / "file", 4); }), "has 5 bytes, more than the 4");
+  expect_contains(error_of([&] { read_file(scratch / "file", 4); }),
+                  "has 5 bytes, more than the 4");
   expect_contains(error_of([&] { read_file(scratch / "none", 4); }), "No such file");
   expect_contains(error_of([&] { read_file(scratch.path(), 4); }), "is a folder, not a file");
   expect_contains(error_of([&] { read_file("/dev/zero", 4); }), "is a device, not a file");
@@ -133,8 +133,10 @@ TEST(ReadFile, TakesRegularFilesOfABoundedSizeOnly) {
 TEST(Text, EscapesWhatATerminalObeysAndWhatIsNoText) {
   EXPECT_EQ(printable("plain, Köln, 日本, 😀"), "plain, Köln, 日本, 😀");
   EXPECT_EQ(printable("\x1b[31mred\n\t\x7f"), "\\x1b[31mred\\x0a\\x09\\x7f");
-  EXPECT_EQ(printable("\xc2\x9b"), "\\xc2\\x9b");                  // C1: a control sequence
-  EXPECT_EQ(printable("\xff" "a\xc3"), "\\xffa\\xc3");             // no UTF-8, cut off
+  EXPECT_EQ(printable("\xc2\x9b"), "\\xc2\\x9b");  // C1: a control sequence
+  EXPECT_EQ(printable("\xff"
+                      "a\xc3"),
+            "\\xffa\\xc3");                                                   // no UTF-8, cut off
   EXPECT_EQ(printable("\xc0\xaf\xed\xa0\x80"), "\\xc0\\xaf\\xed\\xa0\\x80");  // overlong, surrogate
   EXPECT_EQ(printable(std::string("a\0b", 3)), "a\\x00b");
 }

@@ -4,10 +4,10 @@
 
 #include <cstdlib>
 
+#include "media/frame_source.h"
 #include "nano/clip_generator.h"
 #include "nano/embedded.h"
 #include "tests/tools_command.h"
-#include "media/frame_source.h"
 
 namespace mattec::tools {
 namespace {
@@ -40,7 +40,8 @@ std::string read_mattes(const std::string& folder) {
   options.channels = 1;
   const std::unique_ptr<media::FrameSource> source = media::open_source(folder, options);
   std::string raw;
-  for (media::Image frame; source->next(frame);) raw.append(frame.pixels.begin(), frame.pixels.end());
+  for (media::Image frame; source->next(frame);)
+    raw.append(frame.pixels.begin(), frame.pixels.end());
   return raw;
 }
 

@@ -6,10 +6,10 @@
 
 #include <random>
 
+#include "base/error.h"
 #include "frontend/read_network.h"
 #include "frontend/zip.h"
 #include "ir/compare.h"
-#include "base/error.h"
 #include "ir/safetensors.h"
 #include "tests/frontend_networks.h"
 

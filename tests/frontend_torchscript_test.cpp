@@ -5,10 +5,10 @@
 
 #include <random>
 
+#include "base/error.h"
 #include "frontend/fuse.h"
 #include "frontend/read_network.h"
 #include "frontend/zip.h"
-#include "base/error.h"
 #include "quant/executor.h"
 #include "tests/frontend_networks.h"
 

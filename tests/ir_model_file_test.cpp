@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "ir/compare.h"
 #include "base/error.h"
+#include "ir/compare.h"
 #include "ir/interpreter.h"
 #include "ir/model_file.h"
 #include "ir/verify.h"

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <random>
 
-#include "tests/scratch.h"
 #include "media/composite.h"
 #include "media/scale.h"
+#include "tests/scratch.h"
 
 namespace mattec::media {
 namespace {
@@ -100,7 +100,9 @@ TEST(Background, ReadsColours) {
   for (const char* wrong : {"#00ff0", "#00ff0g", "#", "#00ff00ff", "#0f"})
     EXPECT_NE(error_of([&] { behind(wrong, {1, 1}); }).find("is no colour"), std::string::npos);
   for (const char* word : {"gren", ""})
-    EXPECT_NE(error_of([&] { behind(word, {1, 1}); }).find("neither a colour nor a file"),
+    EXPECT_NE(error_of([&] {
+                behind(word, {1, 1});
+              }).find("neither a colour nor a file"),
               std::string::npos);
   EXPECT_NE(error_of([] { behind("Gren", {1, 1}); }).find("is it green?"), std::string::npos);
 }

@@ -3,10 +3,10 @@
 
 #include <random>
 
-#include "tests/scratch.h"
+#include "base/staged_path.h"
 #include "media/frame_sink.h"
 #include "media/frame_source.h"
-#include "base/staged_path.h"
+#include "tests/scratch.h"
 
 namespace mattec::media {
 namespace {
@@ -86,10 +86,16 @@ TEST(Sink, NamesUnknownFormatsAndMissingFolders) {
                     open_sink(scratch / "a.gif", video({2, 2}));
                   }),
                   "no output format is called .gif");
-  expect_contains(error_of([&] { open_sink(scratch / "x/y.mp4", video({2, 2})); }), "does not exist");
+  expect_contains(error_of([&] {
+                    open_sink(scratch / "x/y.mp4", video({2, 2}));
+                  }),
+                  "does not exist");
   expect_contains(error_of([&] { open_sink(scratch / "x/y", video({2, 2})); }), "does not exist");
   fs::create_directory(scratch / "folder.mp4");
-  expect_contains(error_of([&] { open_sink(scratch / "folder.mp4", video({2, 2})); }), "is a folder");
+  expect_contains(error_of([&] {
+                    open_sink(scratch / "folder.mp4", video({2, 2}));
+                  }),
+                  "is a folder");
 }
 
 TEST(VideoSink, ReplacesAnExistingFileOnlyWhenComplete) {

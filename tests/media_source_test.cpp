@@ -3,8 +3,8 @@
 
 #include <opencv2/imgcodecs.hpp>
 
-#include "tests/scratch.h"
 #include "media/frame_source.h"
+#include "tests/scratch.h"
 
 namespace mattec::media {
 namespace {

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <set>
 
+#include "media/truth.h"
 #include "nano/clip_generator.h"
 #include "tests/scratch.h"
-#include "media/truth.h"
 
 namespace mattec::media {
 namespace {

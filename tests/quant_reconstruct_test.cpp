@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "error_of.h"
 #include "base/error.h"
+#include "error_of.h"
 #include "played_bytes.h"
 #include "quant/block_data.h"
 #include "quant/block_network.h"

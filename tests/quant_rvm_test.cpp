@@ -7,9 +7,9 @@
 #include <opencv2/imgproc.hpp>
 #include <opencv2/videoio.hpp>
 
+#include "base/error.h"
 #include "frontend/fuse.h"
 #include "frontend/read_network.h"
-#include "base/error.h"
 #include "ir/interpreter.h"
 #include "quant/calibrate.h"
 #include "quant/executor.h"

@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/tools_command.h"
 #include "media/frame_source.h"
+#include "tests/tools_command.h"
 
 namespace mattec::tools {
 namespace {

@@ -5,9 +5,9 @@
 #include <limits>
 #include <opencv2/imgcodecs.hpp>
 
+#include "media/picture.h"
 #include "tools/html.h"
 #include "tools/progress.h"
-#include "media/picture.h"
 
 namespace mattec::tools {
 namespace {

@@ -4,12 +4,12 @@
 #include <nlohmann/json.hpp>
 
 #include "ir/model_file.h"
+#include "media/frame_source.h"
 #include "nano/clip_generator.h"
 #include "nano/embedded.h"
 #include "tests/page_check.h"
 #include "tests/tools_command.h"
 #include "tools/calibration_clips.h"
-#include "media/frame_source.h"
 #include "tools/peak.h"
 
 namespace mattec::tools {
@@ -425,7 +425,8 @@ TEST(CalibrationClips, BringTheirExactMattesAlong) {
   fs::create_directory(scratch / "walk");
   for (const auto& [part, channels] : {std::pair{"walk/src", 3}, std::pair{"walk/pha", 1}}) {
     const std::unique_ptr<media::FrameSink> sink = media::open_sink(scratch / part, {});
-    for (int i = 0; i < 6; ++i) sink->write(picture({12, 8}, i, channels), {std::to_string(100 + i)});
+    for (int i = 0; i < 6; ++i)
+      sink->write(picture({12, 8}, i, channels), {std::to_string(100 + i)});
     sink->finish();
   }
   const media::TruthClip walk = media::recorded_clip(scratch / "walk");

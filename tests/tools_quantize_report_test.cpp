@@ -9,8 +9,8 @@
 #include "ir/model_file.h"
 #include "quant/calibrate.h"
 #include "tests/page_check.h"
-#include "tests/small_matting_network.h"
 #include "tests/scratch.h"
+#include "tests/small_matting_network.h"
 #include "tools/quantize_report.h"
 
 namespace mattec::tools {
@@ -306,8 +306,9 @@ TEST(QuantizeReport, IsAllThreeFilesOrNone) {
     const FileSizeLimit full_disk(limit);
     report.output = scratch / "none.mattec";
     const std::string error = error_of([&] { write_with_report(report); });
-    EXPECT_NE(error.find(limit == 1000 ? "none.mattec: cannot be written" : "none.report.html: cannot"),
-              std::string::npos)
+    EXPECT_NE(
+        error.find(limit == 1000 ? "none.mattec: cannot be written" : "none.report.html: cannot"),
+        std::string::npos)
         << error;
     EXPECT_EQ(scratch.entries(), 3U) << error;
   }

@@ -10,8 +10,9 @@
 #include <random>
 
 #include "base/error.h"
-#include "tools/bench_library.h"
 #include "base/interrupt.h"
+#include "base/note.h"
+#include "tools/bench_library.h"
 #include "tools/library_engine.h"
 #include "tools/manifest.h"
 #include "tools/peak.h"
@@ -89,7 +90,7 @@ void bench(const BenchArguments& arguments) {
         if (!std::filesystem::is_directory(path)) throw;
       }
   if (results.empty()) throw Error(refusals);
-  if (!refusals.empty()) fmt::print(stderr, "mattec: note: not measured: {}\n", refusals);
+  if (!refusals.empty()) note(fmt::format("not measured: {}", refusals));
   if (!arguments.json) return print_bench(results);
   Json list = Json::array();
   for (const BenchResult& result : results) list.push_back(to_json(result));

@@ -71,7 +71,8 @@ quant::Clip load_calibration_clip(const std::string& path, ir::Size size, int fr
   constexpr int first_frame = 20;
   const std::unique_ptr<media::FrameSource> source = media::open_source(path, {});
   size = turned(size, source->size());
-  std::deque<media::Image> early;  // not scaled unless the clip is short: that takes longer than decoding
+  std::deque<media::Image>
+      early;  // not scaled unless the clip is short: that takes longer than decoding
   std::deque<quant::Frame> kept;
   media::Image frame, scaled;
   const auto at_size = [&](const media::Image& from) {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "ir/sizes.h"
-#include "quant/frames.h"
 #include "media/truth.h"
+#include "quant/frames.h"
 
 namespace mattec::tools {
 

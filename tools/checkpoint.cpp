@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "ir/model_file.h"
 #include "base/staged_path.h"
+#include "ir/model_file.h"
 
 namespace mattec::tools {
 namespace {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 
+#include "base/note.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
@@ -34,9 +34,7 @@ ClipMatter::ClipMatter(const Model& model, const media::Clip& clip, const RunOpt
   if (kind_ == OutputKind::composite)
     background_ = std::make_unique<media::Background>(options.background, clip);
   if (kind_ != OutputKind::alpha && !model.has_foreground())
-    fmt::print(stderr,
-               "mattec: note: the network gives no foreground; the frame's own colours stand in for "
-               "the subject's\n");
+    note("the network gives no foreground; the frame's own colours stand in for the subject's");
 }
 
 void ClipMatter::fit_to(ir::Size size) {
@@ -48,40 +46,47 @@ void ClipMatter::fit_to(ir::Size size) {
   if (fit_.padding() <= 1.0 / 3 || has_noted_padding_) return;
   has_noted_padding_ = true;
   const std::string better = size_text(better_size(fit_));
-  fmt::print(stderr,
-             "mattec: note: {:.0f} % of the network's {} are padding around frames of this shape; "
-             "a library compiled with --size {} sees more of them\n",
-             100 * fit_.padding(), size_text(network), better);
+  note(
+      fmt::format("{:.0f} % of the network's {} are padding around frames of this shape; "
+                  "a library compiled with --size {} sees more of them",
+                  100 * fit_.padding(), size_text(network), better));
 }
 
-void ClipMatter::step(const media::Image& frame, bool with_foreground) {
+void ClipMatter::fit(const media::Image& frame, media::Image& fitted) {
   fit_to(frame.size);
-  media::scale_into(frame, fit_, network_frame_);
+  media::scale_into(frame, fit_, fitted);
+}
+
+void ClipMatter::step(const media::Image& frame, const media::Image& fitted, bool with_foreground) {
+  fit_to(frame.size);
   const Clock::time_point start = Clock::now();
-  engine_->step(network_frame_, network_alpha_, with_foreground ? &network_foreground_ : nullptr);
+  engine_->step(fitted, network_alpha_, with_foreground ? &network_foreground_ : nullptr);
   network_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-void ClipMatter::warm_up(const media::Image& frame) { step(frame, false); }
+void ClipMatter::warm_up(const media::Image& frame, const media::Image& fitted) {
+  step(frame, fitted, false);
+}
 
-const media::Image& ClipMatter::foreground(const media::Image& frame) {
+const media::Image& ClipMatter::foreground(const media::Image& frame, const media::Image& fitted) {
   if (!model_.has_foreground()) return frame;
-  media::crop(network_frame_, fit_, inner_frame_);
+  media::crop(fitted, fit_, inner_frame_);
   media::crop(network_foreground_, fit_, inner_foreground_);
   media::full_size_foreground(frame, inner_frame_, inner_foreground_, foreground_);
   return foreground_;
 }
 
-const media::Image& ClipMatter::matte(const media::Image& frame, double seconds) {
-  step(frame, kind_ != OutputKind::alpha && model_.has_foreground());
-  if (kind_ == OutputKind::foreground) return foreground(frame);
+const media::Image& ClipMatter::matte(const media::Image& frame, const media::Image& fitted,
+                                      double seconds) {
+  step(frame, fitted, kind_ != OutputKind::alpha && model_.has_foreground());
+  if (kind_ == OutputKind::foreground) return foreground(frame, fitted);
   media::crop(network_alpha_, fit_, inner_);
   media::scale(inner_, frame.size, alpha_);
   if (kind_ == OutputKind::alpha) return alpha_;
   if (kind_ == OutputKind::rgba)
-    media::join_alpha(foreground(frame), alpha_, result_);
+    media::join_alpha(foreground(frame, fitted), alpha_, result_);
   else
-    media::composite(foreground(frame), alpha_, background_->at(seconds), result_);
+    media::composite(foreground(frame, fitted), alpha_, background_->at(seconds), result_);
   return result_;
 }
 

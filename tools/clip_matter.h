@@ -17,10 +17,12 @@ class ClipMatter {
   // `clip`: of the input. Throws Error.
   ClipMatter(const Model& model, const media::Clip& clip, const RunOptions& options);
 
+  // The frame at the network's size.
+  void fit(const media::Image& frame, media::Image& fitted);
   // What options.kind asks for, at the frame's size. `seconds`: when it is shown.
-  const media::Image& matte(const media::Image& frame, double seconds);
+  const media::Image& matte(const media::Image& frame, const media::Image& fitted, double seconds);
   // Makes nothing of the matte: the network's states alone go on.
-  void warm_up(const media::Image& frame);
+  void warm_up(const media::Image& frame, const media::Image& fitted);
   // A new clip begins with the next frame.
   void reset() { engine_->reset(); }
 
@@ -29,8 +31,8 @@ class ClipMatter {
 
  private:
   void fit_to(ir::Size size);
-  void step(const media::Image& frame, bool with_foreground);
-  const media::Image& foreground(const media::Image& frame);
+  void step(const media::Image& frame, const media::Image& fitted, bool with_foreground);
+  const media::Image& foreground(const media::Image& frame, const media::Image& fitted);
 
   const Model& model_;
   OutputKind kind_;
@@ -39,8 +41,8 @@ class ClipMatter {
   media::Fit fit_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<media::Background> background_;
-  media::Image network_frame_, network_alpha_, network_foreground_, inner_, inner_frame_,
-      inner_foreground_, alpha_, foreground_, result_;
+  media::Image network_alpha_, network_foreground_, inner_, inner_frame_, inner_foreground_, alpha_,
+      foreground_, result_;
   double network_seconds_ = 0;
   bool has_noted_padding_ = false;
 };

@@ -9,10 +9,10 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/staged_path.h"
 #include "ir/model_file.h"
 #include "tools/compile_network.h"
 #include "tools/progress.h"
-#include "base/staged_path.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {

@@ -7,18 +7,18 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/staged_path.h"
 #include "ir/model_file.h"
+#include "media/frame_sink.h"
+#include "media/scale.h"
 #include "nano/clip_generator.h"
 #include "nano/embedded.h"
 #include "tools/bench_library.h"
 #include "tools/compile_network.h"
 #include "tools/evaluate_clip.h"
-#include "media/frame_sink.h"
 #include "tools/progress.h"
 #include "tools/quantize_network.h"
 #include "tools/run_clip.h"
-#include "media/scale.h"
-#include "base/staged_path.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {

@@ -5,11 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "media/scale.h"
+#include "media/truth.h"
 #include "quant/metrics.h"
 #include "tools/engine.h"
 #include "tools/evaluate_clip.h"
 #include "tools/progress.h"
-#include "media/truth.h"
 #include "tools/truth_comparison.h"
 #include "tools/verbs.h"
 
@@ -63,16 +64,20 @@ void print_scores(const std::vector<std::string>& names, const std::vector<Matti
 }
 
 MattingScores evaluate_clip(const Model& model, const media::TruthClip& clip) {
+  // As run does it: without distortion, and compared where the frame lies.
   const ir::Size size = model.size_for(clip.size);
-  const std::unique_ptr<media::TruthSource> source = clip.open(size);
-  const std::unique_ptr<Engine> engine = model.start(size);
+  const media::Fit fit = media::fit(clip.takes_any_shape ? size : clip.size, {1, 1}, size);
+  const std::unique_ptr<media::TruthSource> source = clip.open(fit.inner);
+  const std::unique_ptr<Engine> engine = model.start(fit.outer);
   quant::MattingMetrics metrics;
   Progress progress("eval " + clip.name, clip.frames);
-  media::Image frame, truth, alpha;
+  media::Image frame, truth, fitted, outer_alpha, alpha;
   int64_t done = 0;
   while (source->next(frame, truth)) {
-    engine->step(frame, alpha, nullptr);
-    metrics.add(alpha.pixels.data(), truth.pixels.data(), size.width, size.height);
+    media::scale_into(frame, fit, fitted);
+    engine->step(fitted, outer_alpha, nullptr);
+    media::crop(outer_alpha, fit, alpha);
+    metrics.add(alpha.pixels.data(), truth.pixels.data(), alpha.size.width, alpha.size.height);
     progress.count(++done, "frames");
   }
   if (done == 0) throw Error(clip.name + ": no frame of it can be read");

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "media/truth.h"
 #include "quant/metrics.h"
 #include "tools/engine.h"
-#include "media/truth.h"
 
 namespace mattec::tools {
 

@@ -102,7 +102,8 @@ ir::Size LibrarySession::size() const {
   return {static_cast<int>(plan.height), static_cast<int>(plan.width)};
 }
 
-void LibrarySession::step(const media::Image& frame, media::Image& alpha, media::Image* foreground) {
+void LibrarySession::step(const media::Image& frame, media::Image& alpha,
+                          media::Image* foreground) {
   const auto image_of = [](const media::Image& image, mattec_format format) {
     return mattec_image{const_cast<uint8_t*>(image.pixels.data()), image.size.width,
                         image.size.height,

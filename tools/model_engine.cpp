@@ -2,8 +2,8 @@
 
 #include <filesystem>
 
-#include "frontend/read_network.h"
 #include "base/error.h"
+#include "frontend/read_network.h"
 #include "ir/graph.h"
 #include "ir/interpreter.h"
 #include "ir/model_file.h"

@@ -46,8 +46,8 @@ bool parse_time(const std::string& text, double& seconds) {
 double time_of(const std::string& name, const std::string& text) {
   double seconds = 0;
   if (!parse_time(text, seconds))
-    throw CLI::ValidationError(name, "write seconds or [h:]mm:ss, for example 90.5 or 1:30; not " +
-                                         text);
+    throw CLI::ValidationError(name,
+                               "write seconds or [h:]mm:ss, for example 90.5 or 1:30; not " + text);
   return seconds;
 }
 
@@ -73,8 +73,8 @@ CLI::Option* add_rate_option(CLI::App& verb, const std::string& name, media::Rat
             const std::optional<media::Rational> parsed = media::parse_rate(text);
             if (!parsed || parsed->value() < 0.01 || parsed->value() > 1000)
               throw CLI::ValidationError(
-                  name, "write frames a second, 0.01 to 1000, as 25, 29.97 or 30000/1001; not " +
-                            text);
+                  name,
+                  "write frames a second, 0.01 to 1000, as 25, 29.97 or 30000/1001; not " + text);
             rate = *parsed;
           },
           help)
@@ -85,8 +85,7 @@ CLI::Option* add_time_option(CLI::App& verb, const std::string& name, double& se
                              const std::string& help) {
   return verb
       .add_option_function<std::string>(
-          name,
-          [&seconds, name](const std::string& text) { seconds = time_of(name, text); }, help)
+          name, [&seconds, name](const std::string& text) { seconds = time_of(name, text); }, help)
       ->type_name("TIME");
 }
 
@@ -94,8 +93,7 @@ CLI::Option* add_time_option(CLI::App& verb, const std::string& name,
                              std::optional<double>& seconds, const std::string& help) {
   return verb
       .add_option_function<std::string>(
-          name,
-          [&seconds, name](const std::string& text) { seconds = time_of(name, text); }, help)
+          name, [&seconds, name](const std::string& text) { seconds = time_of(name, text); }, help)
       ->type_name("TIME");
 }
 

@@ -8,20 +8,20 @@
 #include <iterator>
 #include <memory>
 
-#include "frontend/read_network.h"
 #include "base/error.h"
 #include "base/fnv1a.h"
+#include "base/interrupt.h"
+#include "base/staged_path.h"
+#include "frontend/read_network.h"
+#include "media/truth.h"
 #include "quant/calibration_options.h"
 #include "quant/policy.h"
 #include "tools/calibration_clips.h"
 #include "tools/checkpoint.h"
 #include "tools/engine.h"
-#include "base/interrupt.h"
 #include "tools/progress.h"
 #include "tools/quantize_network.h"
 #include "tools/quantize_report.h"
-#include "base/staged_path.h"
-#include "media/truth.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {

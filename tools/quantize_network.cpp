@@ -7,15 +7,15 @@
 #include <filesystem>
 #include <iterator>
 
-#include "frontend/fuse.h"
 #include "base/error.h"
+#include "base/interrupt.h"
+#include "frontend/fuse.h"
 #include "quant/measure_policy.h"
 #include "quant/processors.h"
 #include "quant/split.h"
 #include "quant/train.h"
 #include "tools/calibration_clips.h"
 #include "tools/checkpoint.h"
-#include "base/interrupt.h"
 #include "tools/progress.h"
 
 namespace mattec::tools {
@@ -242,8 +242,8 @@ struct Footage {
   std::vector<quant::Clip> frames, truth;  // truth: with exact mattes, for training alone
 };
 
-Footage read_footage(const std::vector<std::string>& clips, const std::vector<media::TruthClip>& truth,
-                     ir::Size size, int frames) {
+Footage read_footage(const std::vector<std::string>& clips,
+                     const std::vector<media::TruthClip>& truth, ir::Size size, int frames) {
   Footage read;
   Progress progress("reading clips", static_cast<int64_t>(clips.size() + truth.size()));
   const auto count = [&] {

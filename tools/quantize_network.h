@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "media/truth.h"
 #include "quant/calibration_options.h"
 #include "quant/layer_errors.h"
 #include "quant/policy.h"
 #include "quant/reconstruct.h"
 #include "quant/train.h"
-#include "media/truth.h"
 
 namespace mattec::tools {
 
@@ -25,8 +25,9 @@ struct QuantizeOptions {
   std::optional<quant::Reconstruction> reconstruction;  // of blocks, after rounding
   bool gac = false, ofa = false;                        // either: training after that
   bool trains() const { return gac || ofa; }
-  double budget_minutes = 10;         // for all of it, where something is trained
-  std::vector<media::TruthClip> truth = {};  // whose exact mattes are taught, too, where gac or ofa trains
+  double budget_minutes = 10;  // for all of it, where something is trained
+  std::vector<media::TruthClip> truth =
+      {};  // whose exact mattes are taught, too, where gac or ofa trains
   // Where an interrupt during reconstruction or training leaves a checkpoint (checkpoint.h), for
   // `command`; empty: nowhere. The caller removes it when the result is safe.
   std::string checkpoint, command;

@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/staged_path.h"
 #include "ir/model_file.h"
 #include "quant/policy.h"
-#include "base/staged_path.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {

@@ -7,11 +7,11 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "tools/html.h"
 #include "media/picture.h"
+#include "media/scale.h"
+#include "tools/html.h"
 #include "tools/progress.h"
 #include "tools/quantize_report.h"
-#include "media/scale.h"
 
 namespace mattec::tools {
 namespace {
@@ -105,8 +105,9 @@ std::string picture(const media::Image& image, const std::string& what) {
   constexpr int largest_width = 320;
   media::Image small = image;
   if (image.size.width > largest_width)
-    media::scale(image, {std::max(1, image.size.height * largest_width / image.size.width), largest_width},
-          small);
+    media::scale(image,
+                 {std::max(1, image.size.height * largest_width / image.size.width), largest_width},
+                 small);
   return fmt::format("<img alt=\"{}\" src=\"data:image/png;base64,{}\"/>", escaped(what),
                      base64(media::png_of(small)));
 }

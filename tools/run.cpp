@@ -74,6 +74,8 @@ void run(RunArguments& arguments) {
              size_text(report.network_size),
              1e3 * report.network_seconds / static_cast<double>(report.frames),
              duration_text(report.seconds));
+  if (report.cuts > 0)
+    fmt::print(out, "scene cuts, where the network started anew: {}\n", report.cuts);
 }
 
 void add_output_options(CLI::App& verb, RunArguments& arguments) {
@@ -119,6 +121,12 @@ void add_input_options(CLI::App& verb, RunArguments& arguments) {
                   "Frames a second of an image folder or of standard input (default 25)");
   verb.add_flag("--stills", arguments.run.stills,
                 "Images of the folder are unrelated: each is matted by itself, whatever its size");
+  verb.add_option_function<std::string>(
+          "--reset-at-cuts",
+          [&arguments](const std::string& text) { arguments.run.reset_at_cuts = text == "on"; },
+          "Let the network start anew where the film cuts to another scene (default on)")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->type_name("on|off");
   add_time_option(verb, "--from", source.begin, "Begin with the frame at this time");
   add_time_option(verb, "--to", source.end, "End before the frame at this time");
   add_time_option(verb, "--warm-up", source.warm_up,

@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <memory>
+#include <utility>
 
 #include "base/interrupt.h"
+#include "media/cut_detector.h"
 #include "media/frame_sink.h"
 #include "media/threads.h"
 #include "tools/clip_matter.h"
@@ -29,8 +31,7 @@ std::unique_ptr<media::FrameSink> sink_for(const media::Clip& clip, const RunOpt
 }
 
 // The frame after `done` ones; false at the end, which of a live input may be a signal.
-bool next_frame(media::FrameSource& source, media::Image& frame, int64_t done,
-                Progress& progress) {
+bool next_frame(media::FrameSource& source, media::Image& frame, int64_t done, Progress& progress) {
   try {
     if (done > 0) progress.count(done, "frames");
     return source.next(frame);
@@ -41,6 +42,70 @@ bool next_frame(media::FrameSource& source, media::Image& frame, int64_t done,
   }
 }
 
+// One clip on its way: each frame waits until the next one has told whether it begins a scene.
+class ClipRun {
+ public:
+  ClipRun(const Model& model, const media::Clip& clip, const RunOptions& options)
+      : options_(options),
+        clip_(clip),
+        matter_(model, clip, options),
+        sink_(sink_for(clip, options)) {
+    report_.size = clip.size;
+    report_.rate = clip.rate;
+  }
+
+  // Takes the frame's memory and gives another's for it.
+  void add(media::Image& frame, const media::FrameLabel& label) {
+    matter_.fit(frame, next_.fitted);
+    std::swap(next_.frame, frame);
+    next_.label = label;
+    if (!detects()) return write(next_);
+    if (cuts_.previous_begins_scene(next_.fitted)) begin_scene();
+    if (has_waiting_) write(waiting_);
+    std::swap(waiting_, next_);
+    has_waiting_ = true;
+  }
+
+  RunReport finish() {
+    if (has_waiting_) write(waiting_);
+    sink_->finish();
+    report_.network_size = matter_.network_size();
+    report_.network_seconds = matter_.network_seconds();
+    return report_;
+  }
+
+ private:
+  struct Frame {
+    media::Image frame, fitted;
+    media::FrameLabel label;
+  };
+
+  bool detects() const { return options_.reset_at_cuts && !options_.stills; }
+
+  void begin_scene() {
+    matter_.reset();
+    ++report_.cuts;
+  }
+
+  void write(const Frame& given) {
+    const auto& [frame, fitted, label] = given;
+    if (options_.stills) matter_.reset();
+    if (label.is_warm_up) return matter_.warm_up(frame, fitted);
+    const double seconds = static_cast<double>(label.start) * clip_.time_base.value();
+    sink_->write(matter_.matte(frame, fitted, seconds), label);
+    ++report_.frames;
+  }
+
+  const RunOptions& options_;
+  media::Clip clip_;
+  ClipMatter matter_;
+  media::CutDetector cuts_;
+  std::unique_ptr<media::FrameSink> sink_;
+  Frame waiting_, next_;
+  bool has_waiting_ = false;
+  RunReport report_;
+};
+
 }  // namespace
 
 RunReport run_clip(const Model& model, const RunOptions& options) {
@@ -49,30 +114,14 @@ RunReport run_clip(const Model& model, const RunOptions& options) {
   source_options.any_size = options.stills;
   const std::unique_ptr<media::FrameSource> source =
       media::read_ahead(media::open_source(options.input, source_options));
-  const media::Clip& clip = source->clip();
-  ClipMatter matter(model, clip, options);
-  const std::unique_ptr<media::FrameSink> sink = sink_for(clip, options);
+  ClipRun run(model, source->clip(), options);
   std::optional<InterruptKeepsWork> ends_by_signal;
-  if (clip.is_live) ends_by_signal.emplace();
-  Progress progress("run", clip.expected_frames);
-  RunReport report;
+  if (source->clip().is_live) ends_by_signal.emplace();
+  Progress progress("run", source->clip().expected_frames);
   int64_t done = 0;
-  for (media::Image frame; next_frame(*source, frame, done, progress); ++done) {
-    const media::FrameLabel& label = source->label();
-    if (label.is_warm_up) {
-      matter.warm_up(frame);
-    } else {
-      const double seconds = static_cast<double>(label.start) * clip.time_base.value();
-      sink->write(matter.matte(frame, seconds), label);
-      ++report.frames;
-    }
-    if (options.stills) matter.reset();
-  }
-  sink->finish();
-  report.size = clip.size;
-  report.network_size = matter.network_size();
-  report.rate = clip.rate;
-  report.network_seconds = matter.network_seconds();
+  for (media::Image frame; next_frame(*source, frame, done, progress); ++done)
+    run.add(frame, source->label());
+  RunReport report = run.finish();
   report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return report;
 }

@@ -25,10 +25,12 @@ struct RunOptions {
   std::string codec;           // see media::SinkOptions
   std::optional<int> quality;  // likewise
   bool stills = false;         // every frame begins a new clip; images may differ in size
+  bool reset_at_cuts = true;   // where the film cuts to another scene, the network starts anew
 };
 
 struct RunReport {
   int64_t frames = 0;
+  int64_t cuts = 0;             // where the network started anew
   ir::Size size, network_size;  // of the (first) frame, and what the network worked at
   media::Rational rate;         // frames a second of the clip
   double network_seconds = 0;   // in the engine
