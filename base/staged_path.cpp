@@ -35,14 +35,21 @@ std::string reason(int code) {
   return text;
 }
 
-// Behind a symbolic link, so that a rename leaves the link.
+// What the path leads to, be it there or not: a rename would replace a symbolic link itself.
 fs::path target_of(const std::string& final_path) {
-  fs::path path = fs::path(final_path).lexically_normal();
+  constexpr int most_links = 40;  // as the system has it
+  std::error_code error;
+  fs::path path = final_path;
   if (!path.has_filename()) path = path.parent_path();  // a trailing slash
-  std::error_code ignored;
-  if (fs::is_symlink(fs::symlink_status(path, ignored))) {
-    const fs::path resolved = fs::weakly_canonical(path, ignored);
-    if (!ignored) path = resolved;
+  if (path.filename() == "." || path.filename() == "..") {
+    const fs::path real = fs::canonical(path, error);
+    if (!error) path = real;
+  }
+  for (int i = 0; i < most_links && fs::is_symlink(fs::symlink_status(path, error)); ++i) {
+    const fs::path to = fs::read_symlink(path, error);
+    if (error) break;
+    path = path.parent_path() / to;
+    if (!path.has_filename()) path = path.parent_path();
   }
   return path;
 }
@@ -80,12 +87,55 @@ bool is_abandoned(const fs::path& path) {
   return is_free;
 }
 
-// Of a rename: until then a crash may undo it.
-void flush_folder(const fs::path& folder) {
-  const int entry = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (entry < 0) return;
-  ::fsync(entry);
+// Throws what errno says.
+[[noreturn]] void fail_to_place(const std::string& given) {
+  throw Error(given + ": cannot be put in place: " + reason(errno) + "; nothing was kept");
+}
+
+// False, with errno EEXIST or ENOTEMPTY, where `to` is taken. (On a file system that does not know
+// the flag an empty folder counts as free.)
+bool rename_to_free(const std::string& from, const std::string& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  return (errno == EINVAL || errno == ENOSYS) && ::rename(from.c_str(), to.c_str()) == 0;
+}
+
+// In one step; on a file system that cannot, one goes away, the other takes its place, and back
+// where that fails.
+bool exchange_names(const std::string& a, const std::string& b) {
+  if (::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0) return true;
+  if (errno != EINVAL && errno != ENOSYS) return false;
+  const std::string away = a + ".old";
+  if (::rename(b.c_str(), away.c_str()) != 0) return false;
+  if (::rename(a.c_str(), b.c_str()) == 0) return ::rename(away.c_str(), a.c_str()) == 0;
+  const int code = errno;
+  ::rename(away.c_str(), b.c_str());
+  errno = code;
+  return false;
+}
+
+// Waits until the disk has the file, or the folder's list of entries.
+bool flush_entry(const fs::path& path) {
+  const int entry = open_entry(path);
+  if (entry < 0) return errno == EACCES;  // not ours: kept from before
+  const bool is_flushed = ::fsync(entry) == 0;
+  const int code = errno;
   ::close(entry);
+  errno = code;
+  return is_flushed;
+}
+
+// The path and, of a folder, the files and folders in it.
+std::vector<fs::path> tree_of(const fs::path& root) {
+  std::vector<fs::path> entries = {root};
+  std::error_code none;
+  if (!fs::is_directory(root, none)) return entries;
+  for (fs::recursive_directory_iterator entry(root, none), end; !none && entry != end;
+       entry.increment(none)) {
+    const fs::file_type type = entry->symlink_status().type();
+    if (type == fs::file_type::regular || type == fs::file_type::directory)
+      entries.push_back(entry->path());
+  }
+  return entries;
 }
 
 }  // namespace
@@ -146,9 +196,11 @@ void StagedPath::remove_left_over() const {
 StagedPath::~StagedPath() {
   const std::lock_guard<std::mutex> lock(staged_mutex);
   std::error_code ignored;
-  if (!committed_) fs::remove_all(staged_, ignored);
+  // In place, nothing has the hidden name any more, or what was there before.
+  fs::remove_all(staged_, ignored);
   staged_paths().erase(staged_);
-  if (lock_ >= 0) ::close(lock_);
+  for (const int held : {lock_, former_lock_})
+    if (held >= 0) ::close(held);
 }
 
 void StagedPath::with_final_name(const std::function<void()>& work) const {
@@ -162,12 +214,25 @@ void StagedPath::with_final_name(const std::function<void()>& work) const {
   }
 }
 
-// A folder's files by one call for the whole file system: thousands of pictures one by one take
-// minutes.
+// Whether it is staged inside a folder that is staged itself, and reaches the disk with that.
+bool StagedPath::is_nested() const {
+  const std::lock_guard<std::mutex> lock(staged_mutex);
+  return std::any_of(staged_paths().begin(), staged_paths().end(), [this](const std::string& path) {
+    return final_.compare(0, path.size() + 1, path + "/") == 0;
+  });
+}
+
+// A few files one by one: a call for the whole file system waits for what other processes write,
+// and no signal ends it (1.6 s beside a compiler). Many by that call: thousands of pictures one by
+// one take minutes.
 void StagedPath::flush() const {
-  std::error_code ignored;
-  const bool is_folder = fs::is_directory(staged_, ignored);
-  if ((is_folder ? ::syncfs(lock_) : ::fsync(lock_)) != 0 && errno != EINVAL)
+  constexpr size_t few = 16;
+  if (is_nested()) return;
+  const std::vector<fs::path> entries = tree_of(staged_);
+  const bool is_flushed = entries.size() > few
+                              ? ::syncfs(lock_) == 0
+                              : std::all_of(entries.begin(), entries.end(), flush_entry);
+  if (!is_flushed && errno != EINVAL)
     throw Error(given_ + ": cannot be written: " + reason(errno) + "; nothing was kept");
 }
 
@@ -176,39 +241,82 @@ void StagedPath::place(const std::function<void()>& rename) {
   {
     const std::lock_guard<std::mutex> lock(staged_mutex);
     rename();
-    committed_ = true;
-    staged_paths().erase(staged_);
   }
-  flush_folder(folder_of(final_));
+  flush_rename();
+}
+
+// Until then a crash may undo it.
+void StagedPath::flush_rename() const {
+  if (!is_nested()) flush_entry(folder_of(final_) / ".");
 }
 
 void StagedPath::commit() {
   place([this] {
-    if (::rename(staged_.c_str(), final_.c_str()) != 0)
-      throw Error(given_ + ": cannot be put in place: " + reason(errno) + "; nothing was kept");
+    if (::rename(staged_.c_str(), final_.c_str()) != 0) fail_to_place(given_);
   });
 }
 
-void StagedPath::replace_folder() {
-  std::error_code ignored;
-  if (!fs::exists(final_, ignored)) return commit();
-  place([this] {
-    // Exchanged in one step; the old content then has the hidden name.
-    if (::renameat2(AT_FDCWD, staged_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) == 0)
-      return;
-    // A file system without exchange: away, in place, and back where that fails.
-    const std::string away = staged_ + ".old";
-    bool placed = ::rename(final_.c_str(), away.c_str()) == 0;
-    if (placed && ::rename(staged_.c_str(), final_.c_str()) != 0) {
-      placed = false;
-      ::rename(away.c_str(), final_.c_str());
-    }
-    if (!placed)
-      throw Error(given_ + ": cannot be put in place: " + reason(errno) + "; nothing was kept");
-    ::rename(away.c_str(), staged_.c_str());
+bool StagedPath::commit_new() {
+  bool is_free = true;
+  place([this, &is_free] {
+    if (rename_to_free(staged_, final_)) return;
+    is_free = errno != EEXIST && errno != ENOTEMPTY;
+    if (is_free) fail_to_place(given_);
   });
-  fs::remove_all(staged_, ignored);
+  return is_free;
 }
+
+// Under its hidden name it must not look abandoned to another process before all are in place.
+// Where somebody else has the lock it does not.
+void StagedPath::hold_former() {
+  former_lock_ = open_entry(final_);
+  if (former_lock_ >= 0) ::flock(former_lock_, LOCK_EX | LOCK_NB);
+}
+
+void StagedPath::exchange() {
+  std::error_code ignored;
+  const fs::file_status former = fs::symlink_status(final_, ignored);
+  replaces_ = fs::exists(former);
+  errno = ENOTDIR;
+  const bool is_placed = replaces_ ? fs::is_directory(former) && exchange_names(staged_, final_)
+                                   : rename_to_free(staged_, final_);
+  if (!is_placed) fail_to_place(given_);
+}
+
+// Returns what is wrong where that fails (a broken disk): what was there keeps its hidden name.
+std::string StagedPath::exchange_back() {
+  if (replaces_ ? exchange_names(staged_, final_) : rename_to_free(final_, staged_)) return "";
+  std::string problem = given_ + ": cannot be put back: " + reason(errno);
+  if (replaces_) problem += "; what was there is in " + staged_;
+  staged_paths().erase(staged_);
+  staged_.clear();
+  return "; " + problem;
+}
+
+void StagedPath::replace_folders(const std::vector<StagedPath*>& folders) {
+  for (StagedPath* folder : folders) {
+    folder->flush();
+    folder->hold_former();
+  }
+  {
+    const std::lock_guard<std::mutex> lock(staged_mutex);
+    size_t placed = 0;
+    try {
+      for (; placed < folders.size(); ++placed) folders[placed]->exchange();
+    } catch (const Error& error) {
+      std::string problems = error.what();
+      while (placed > 0) problems += folders[--placed]->exchange_back();
+      throw Error(problems);
+    }
+  }
+  std::error_code ignored;
+  for (const StagedPath* folder : folders) {
+    folder->flush_rename();
+    fs::remove_all(folder->staged_, ignored);
+  }
+}
+
+void StagedPath::replace_folder() { replace_folders({this}); }
 
 void remove_staged_paths() {
   staged_mutex.lock();  // for good: nothing is put in place after this

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace mattec {
 
@@ -26,18 +27,28 @@ class StagedPath {
   void with_final_name(const std::function<void()>& work) const;
   // Waits until the disk has it and puts it in place of a file or an empty folder. Throws Error.
   void commit();
+  // The same where nothing is there; false where something is by now.
+  bool commit_new();
   // The same in place of a folder that may hold something, which is removed afterwards.
   void replace_folder();
+  // The same for several: all of them or, where one cannot be put in place, none. A process that is
+  // killed between two of them leaves each either as it was or new, never in between.
+  static void replace_folders(const std::vector<StagedPath*>& folders);
 
  private:
   void make(Kind kind);
   void remove_left_over() const;
+  bool is_nested() const;
   void flush() const;
+  void flush_rename() const;
   void place(const std::function<void()>& rename);
+  void hold_former();
+  void exchange();
+  std::string exchange_back();
 
   std::string given_, final_, staged_;
-  int lock_ = -1;
-  bool committed_ = false;
+  int lock_ = -1, former_lock_ = -1;
+  bool replaces_ = false;  // once exchanged: something was there, and has the hidden name
 };
 
 // Removes what is staged anywhere in the process and keeps commit() from putting anything in place:

@@ -14,6 +14,9 @@ std::string printable(const std::string& text);
 // letters, capitals aside; empty where none is near (a third of its letters).
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
 
+// For errors about `word`: "; the nearest is \"run\"", or nothing where nearest() finds none.
+std::string hint_at_nearest(const std::string& word, const std::vector<std::string>& candidates);
+
 std::string lower_case(std::string text);  // of ASCII letters
 
 }  // namespace mattec

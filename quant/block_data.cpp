@@ -74,12 +74,14 @@ BlockData::BlockData(const ir::Graph& fused, const ir::Graph& quantized,
     : blocks_(blocks),
       graph_(quantized),
       exact_graph_(with_float_borders(quantized, fused)),
+      abort_(options.abort),
       exact_(exact_graph_, channels_last_executor(fused).parameters),
-      start_(block_simulator(quantized)),
+      start_(block_simulator(quantized, abort_)),
       alpha_(alpha_output(fused)),
       passed_on_(quantized.tensors.size(), false),
       last_read_(quantized.tensors.size(), -1),
       generator_(at::detail::createCPUGenerator(options.seed + 4)) {
+  exact_.abort = abort_;
   for (size_t b = 0; b < blocks.size(); ++b) {
     for (const ir::TensorId id : blocks[b].outputs) passed_on_[at(id)] = true;
     for (const ir::TensorId id : blocks[b].inputs) last_read_[at(id)] = static_cast<int>(b);
@@ -257,7 +259,7 @@ void BlockData::teach(const Block& block) {
 
 void BlockData::advance(const Block& block, const ir::Graph& quantized) {
   const torch::NoGradGuard no_gradients;
-  const Executor executor = block_simulator(quantized);
+  const Executor executor = block_simulator(quantized, abort_);
   for (std::vector<BlockWindow>* windows : {&training_, &validation_})
     for (BlockWindow& window : *windows) {
       run(window.quantized, block, executor);
@@ -288,7 +290,7 @@ double BlockData::alpha_error(const BlockWindow& window, const Executor& executo
 
 std::vector<double> BlockData::alpha_errors(const ir::Graph& quantized) const {
   const torch::NoGradGuard no_gradients;
-  const Executor executor = block_simulator(quantized);
+  const Executor executor = block_simulator(quantized, abort_);
   std::vector<double> errors;
   for (const BlockWindow& window : validation_) errors.push_back(alpha_error(window, executor));
   return errors;

@@ -103,6 +103,7 @@ class BlockData {
   const std::vector<Block>& blocks_;
   const ir::Graph& graph_;  // the quantized one as it was at first, for its operations
   const ir::Graph exact_graph_;
+  const Abort abort_;
   Executor exact_, start_;
   size_t alpha_;
   std::vector<bool> passed_on_;  // per tensor: an output of a block

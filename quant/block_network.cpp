@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "ir/verify.h"
 #include "quant/simulate.h"
@@ -33,8 +34,9 @@ void run_block(const ir::Graph& graph, const Block& block, const Executor& execu
   for (const int i : block.ops) executor.execute(graph.ops[at(i)], values);
 }
 
-Executor block_simulator(const ir::Graph& quantized) {
+Executor block_simulator(const ir::Graph& quantized, Abort abort) {
   Executor executor(quantized, real_parameters(quantized));
+  executor.abort = std::move(abort);
   executor.hooks.on_store = [&quantized, rounding = trained_roundings(quantized)](
                                 ir::TensorId id, const Tensor& value) {
     return round_through(value, *quantized.tensor(id).grid, rounding[at(id)]);
@@ -43,13 +45,14 @@ Executor block_simulator(const ir::Graph& quantized) {
 }
 
 BlockNetwork::BlockNetwork(const ir::Graph& quantized, const ir::Graph& fused, const Block& block,
-                           uint64_t seed)
+                           uint64_t seed, Abort abort)
     : quantized_(quantized),
       block_(block),
       executor_(quantized, Parameters{}),
       rounding_(trained_roundings(quantized)),
       movable_(movable_scales(quantized)),
       generator_(at::detail::createCPUGenerator(seed)) {
+  executor_.abort = std::move(abort);
   find_scales();
   for (const int i : block.ops) {
     const ir::Op& op = quantized.ops[at(i)];
@@ -76,6 +79,7 @@ void BlockNetwork::find_scales() {
 void BlockNetwork::add_convolution(size_t index, const std::vector<float>& weight) {
   const ir::Op& op = quantized_.ops[index];
   std::vector<float> bias;
+  bias.reserve(at(op.conv.output_channels));
   for (int o = 0; o < op.conv.output_channels; ++o)
     bias.push_back(static_cast<float>(op.conv.quantized_bias[at(o)]) *
                    op.conv.accumulator_scale[at(o)]);
@@ -113,8 +117,8 @@ Tensor BlockNetwork::stored(ir::TensorId id, const Tensor& value) const {
   if (rounding == GridRounding::none || dropped_ >= 1) return value;
   const int movable = movable_.of[at(id)];
   const int scale = movable < 0 ? -1 : scale_of_[at(movable)];
-  const Tensor rounded = round_through(value, *quantized_.tensor(id).grid, rounding,
-                                       scale < 0 ? Tensor() : factor_of(scales_[at(scale)]));
+  Tensor rounded = round_through(value, *quantized_.tensor(id).grid, rounding,
+                                 scale < 0 ? Tensor() : factor_of(scales_[at(scale)]));
   if (dropped_ <= 0) return rounded;
   const Tensor kept = torch::rand(value.sizes(), generator_) >= dropped_;
   return torch::where(kept, rounded, value);

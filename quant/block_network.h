@@ -26,7 +26,7 @@ class BlockNetwork {
  public:
   // The graphs and the block must outlive it. `fused`: what `quantized` was made from.
   BlockNetwork(const ir::Graph& quantized, const ir::Graph& fused, const Block& block,
-               uint64_t seed);
+               uint64_t seed, Abort abort = {});
   BlockNetwork(const BlockNetwork&) = delete;  // the hooks hold its address
   BlockNetwork& operator=(const BlockNetwork&) = delete;
 
@@ -74,6 +74,6 @@ class BlockNetwork {
 };
 
 // A simulator of the whole graph with trained_roundings.
-Executor block_simulator(const ir::Graph& quantized);
+Executor block_simulator(const ir::Graph& quantized, Abort abort = {});
 
 }  // namespace mattec::quant

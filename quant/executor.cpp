@@ -193,6 +193,7 @@ Executor::Executor(const ir::Graph& graph, Parameters initial)
 }
 
 void Executor::execute(const Op& op, std::vector<Tensor>& values, double downsample_ratio) const {
+  throw_if(abort);
   std::vector<Tensor> inputs;
   for (ir::TensorId input : op.inputs) inputs.push_back(values[static_cast<size_t>(input)]);
   Tensor result;
@@ -211,6 +212,8 @@ void Executor::execute(const Op& op, std::vector<Tensor>& values, double downsam
   } else {
     result = apply(op, inputs, graph_.tensor(op.output).channels, downsample_ratio);
   }
+  if (abort && result.requires_grad())
+    result.register_hook([ask = abort](const Tensor&) { throw_if(ask); });
   values[static_cast<size_t>(op.output)] =
       hooks.on_store ? hooks.on_store(op.output, result) : result;
 }

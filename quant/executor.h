@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "quant/abort.h"
 
 namespace mattec::quant {
 
@@ -53,6 +54,7 @@ class Executor {
 
   Hooks hooks;
   Parameters parameters;
+  Abort abort;  // throws Aborted: asked before each operation, and when its gradient is there
 
  private:
   const ir::Graph& graph_;

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "quant/executor.h"
@@ -38,7 +41,8 @@ std::vector<uint8_t> bytes_of(const torch::Tensor& alpha) {
 // so a tensor has one number in all.
 class Comparer {
  public:
-  Comparer(const ir::Graph& fused, const ir::Graph& quantized)
+  // `tell` is called for every tensor of the three, and may throw.
+  Comparer(const ir::Graph& fused, const ir::Graph& quantized, std::function<void()> tell)
       : graph_(quantized),
         exact_graph_(with_float_borders(quantized, fused)),
         exact_(exact_graph_, channels_last_executor(fused).parameters),
@@ -46,14 +50,17 @@ class Comparer {
         quantized_(simulator(quantized)),
         alpha_(alpha_output(quantized)),
         values_(quantized.tensors.size()),
-        sums_(quantized.tensors.size()) {
+        sums_(quantized.tensors.size()),
+        tell_(std::move(tell)) {
     exact_.hooks.on_store = [this](ir::TensorId id, const torch::Tensor& value) {
+      tell_();
       values_[static_cast<size_t>(id)] = value;
       sums(id).exact += squares(value);
       return value;
     };
     forced_.hooks.on_store = [this, round = forced_.hooks.on_store](ir::TensorId id,
                                                                     const torch::Tensor& value) {
+      tell_();
       const torch::Tensor& exact = values_[static_cast<size_t>(id)];
       sums(id).weights += squares(value - exact);
       sums(id).own += squares(round(id, value) - exact);
@@ -61,6 +68,7 @@ class Comparer {
     };
     quantized_.hooks.on_store = [this, round = quantized_.hooks.on_store](
                                     ir::TensorId id, const torch::Tensor& value) {
+      tell_();
       torch::Tensor rounded = round(id, value);
       sums(id).accumulated += squares(rounded - values_[static_cast<size_t>(id)]);
       return rounded;
@@ -108,6 +116,7 @@ class Comparer {
   size_t alpha_;
   std::vector<torch::Tensor> values_;  // the float network's, of this frame
   std::vector<Sums> sums_;
+  std::function<void()> tell_;
 };
 
 }  // namespace
@@ -118,17 +127,21 @@ LayerComparison compare_layers(const ir::Graph& fused, const ir::Graph& quantize
   if (clips.empty() || frames_per_clip < 1)
     throw Error("quantize: nothing to compare the networks on; give at least one clip");
   const torch::NoGradGuard no_gradients;
-  Comparer comparer(fused, quantized);
   LayerComparison comparison;
+  std::string what;
+  const auto tell = [&] {
+    if (!progress) return;
+    progress(static_cast<double>(comparison.clips.size()) / static_cast<double>(clips.size()),
+             what);
+  };
+  Comparer comparer(fused, quantized, tell);
   for (const Clip& clip : clips) {
+    what = "comparing layers with the float network's, clip " +
+           std::to_string(comparison.clips.size() + 1) + " of " + std::to_string(clips.size());
     const int frames = std::min(frames_per_clip, static_cast<int>(clip.size()));
     comparison.clips.push_back(comparer.play(clip, frames));
-    const size_t done = comparison.clips.size();
-    if (progress)
-      progress(static_cast<double>(done) / static_cast<double>(clips.size()),
-               "comparing layers with the float network's, clip " + std::to_string(done) + " of " +
-                   std::to_string(clips.size()));
   }
+  tell();
   comparison.layers = comparer.layers();
   return comparison;
 }

@@ -35,7 +35,8 @@ struct LayerComparison {
 
 // Plays the first `frames_per_clip` frames of every clip through the float network and through the
 // float simulation of the quantized one (simulate.h), states carried along in each. `quantized`:
-// made from `fused` by quantize(). Clips as for observe(). Throws Error.
+// made from `fused` by quantize(). Clips as for observe(). `progress` is told at every tensor.
+// Throws Error.
 LayerComparison compare_layers(const ir::Graph& fused, const ir::Graph& quantized,
                                const std::vector<Clip>& clips, int frames_per_clip,
                                const Progress& progress = {});

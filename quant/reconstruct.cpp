@@ -29,9 +29,9 @@ size_t at(int index) { return static_cast<size_t>(index); }
 
 // Of the integers of `quantized`, in each window.
 std::vector<double> errors_of(const std::vector<BlockWindow>& windows, const BlockData& data,
-                              const Block& block, const ir::Graph& quantized) {
+                              const Block& block, const ir::Graph& quantized, const Abort& abort) {
   const torch::NoGradGuard no_gradients;
-  const Executor executor = block_simulator(quantized);
+  const Executor executor = block_simulator(quantized, abort);
   std::vector<double> errors;
   for (const BlockWindow& window : windows) {
     const auto inputs = [&](size_t t, const Values& before) {
@@ -120,10 +120,10 @@ class BlockTrainer {
       : block_(block),
         data_(data),
         options_(options),
-        network_(quantized, fused, block, seed),
+        network_(quantized, fused, block, seed, options.abort),
         engine_(seed),
         generator_(at::detail::createCPUGenerator(seed + 1)),
-        before_(errors_of(data.training(), data, block, quantized)),
+        before_(errors_of(data.training(), data, block, quantized, options.abort)),
         slack_(0.01 * mean_of(before_)) {}
 
   // Whether the matte depends on anything here that can change.
@@ -235,10 +235,10 @@ class BlockTrainer {
 };
 
 // Takes `changed` over where it is better.
-void judge(ir::Graph changed, const Block& block, const BlockData& data, ir::Graph& result,
-           std::vector<double>& alpha, ReconstructedBlock& entry) {
-  entry.ratio = ratio_of(errors_of(data.validation(), data, block, changed),
-                         errors_of(data.validation(), data, block, result));
+void judge(ir::Graph changed, const Block& block, const BlockData& data, const Abort& abort,
+           ir::Graph& result, std::vector<double>& alpha, ReconstructedBlock& entry) {
+  entry.ratio = ratio_of(errors_of(data.validation(), data, block, changed, abort),
+                         errors_of(data.validation(), data, block, result, abort));
   std::vector<double> now = data.alpha_errors(changed);
   entry.alpha_ratio = ratio_of(now, alpha);
   if (!entry.is_kept()) return;
@@ -258,20 +258,85 @@ bool is_like(const ir::Graph& a, const ir::Graph& b) {
                     [](const ir::Op& x, const ir::Op& y) { return x.name == y.name; });
 }
 
-// Brings the record back to the last whole block, and the network too; returns the block that is
-// next, of `blocks`.
-size_t go_on(ReconstructionRecord& record, size_t blocks, ir::Graph& network) {
-  if (!record.stopped) return 0;
-  const ReconstructionRecord::Stopped& stopped = *record.stopped;
-  const size_t next = stopped.blocks;
-  if (next > std::min(blocks, record.blocks.size()) || stopped.steps > record.loss.size() ||
-      !is_like(stopped.network, network))
+// What is left where the block that is begun is dropped.
+using Whole = ReconstructionRecord::Stopped;
+
+// Brings the record, which was stopped, back to the last whole block of `blocks`.
+Whole go_on(ReconstructionRecord& record, size_t blocks, const ir::Graph& quantized) {
+  Whole whole = std::move(*record.stopped);
+  if (whole.blocks > std::min(blocks, record.blocks.size()) || whole.steps > record.loss.size() ||
+      !is_like(whole.network, quantized))
     throw Error("reconstruct: the state to go on from is damaged, or of another network");
-  network = stopped.network;
-  record.blocks.resize(next);
-  record.loss.resize(stopped.steps);
+  record.blocks.resize(whole.blocks);
+  record.loss.resize(whole.steps);
   record.stopped.reset();
-  return next;
+  return whole;
+}
+
+// One block of the network `whole`, from where the others stand; false where it was stopped.
+bool reconstruct_block(const ir::Graph& fused, const Block& block, int steps, BlockData& data,
+                       const ReconstructionOptions& options, Whole& whole,
+                       std::vector<double>& alpha, ReconstructionRecord& record,
+                       const std::function<void(int)>& after_step) {
+  data.teach(block);
+  BlockTrainer trainer(fused, whole.network, block, data, options,
+                       options.seed * 1000 + whole.blocks);
+  ReconstructedBlock entry{block.name};
+  ir::Graph result = whole.network;
+  if (trainer.has_work()) {
+    entry.steps = trainer.train(steps, record.loss, after_step);
+    judge(trainer.folded(), block, data, options.abort, result, alpha, entry);
+  }
+  record.blocks.push_back(entry);
+  if (trainer.has_work() && entry.steps < steps) {
+    record.stopped = whole;
+    whole.network = std::move(result);
+    return false;
+  }
+  whole = {std::move(result), record.blocks.size(), record.loss.size()};
+  data.advance(block, whole.network);
+  return true;
+}
+
+// From `whole` on, which is always what is left if this throws Aborted.
+ir::Graph reconstruct_from(Whole& whole, const ir::Graph& fused, const ir::Graph& quantized,
+                           const std::vector<Clip>& clips, const ReconstructionOptions& options,
+                           ReconstructionRecord& record, const Progress& progress) {
+  const std::vector<Block> blocks = blocks_of(quantized);
+  const double playing = Plan::playing(clips.size(), options);
+  BlockData data(fused, quantized, blocks, clips, options,
+                 [&](double fraction, const std::string& what) {
+                   if (progress) progress(playing * fraction, what);
+                 });
+  if (!data.is_complete()) {
+    record.stopped = whole;
+    return whole.network;
+  }
+  const Plan plan(costs_of(quantized, blocks, clips[0][0]), data.gains(), options.steps, playing);
+  const auto tell = [&](size_t b, int step, const std::string& what) {
+    if (progress) progress(plan.fraction(b, step), place_of(blocks, b) + what);
+  };
+  const size_t first = whole.blocks;
+  for (size_t b = 0; b < first; ++b) {
+    data.teach(blocks[b]);
+    data.advance(blocks[b], whole.network);
+    tell(b, plan.steps(b), "as it was");
+  }
+  std::vector<double> alpha = data.alpha_errors(whole.network);
+  for (size_t b = first; b < blocks.size(); ++b) {
+    if (options.stop && options.stop()) {
+      record.stopped = whole;
+      break;
+    }
+    const int steps = plan.steps(b);
+    const bool is_whole = reconstruct_block(
+        fused, blocks[b], steps, data, options, whole, alpha, record, [&](int step) {
+          tell(b, step, "step " + std::to_string(step) + " of " + std::to_string(steps));
+        });
+    if (!is_whole) break;
+    tell(b, steps, "error of alpha " + std::to_string(1e3 * mean_of(alpha)) + "e-3");
+  }
+  return whole.network;
 }
 
 }  // namespace
@@ -303,52 +368,16 @@ ir::Graph reconstruct(const ir::Graph& fused, const ir::Graph& quantized,
                       const std::vector<Clip>& clips, const ReconstructionOptions& options,
                       ReconstructionRecord& record, const Progress& progress) {
   require_reconstruction_clips(clips, options);
-  const std::vector<Block> blocks = blocks_of(quantized);
-  ir::Graph result = quantized;
-  const size_t first = go_on(record, blocks.size(), result);
-  const double playing = Plan::playing(clips.size(), options);
-  BlockData data(fused, quantized, blocks, clips, options,
-                 [&](double fraction, const std::string& what) {
-                   if (progress) progress(playing * fraction, what);
-                 });
-  if (!data.is_complete()) {
-    record.stopped = {result, first, record.loss.size()};
-    return result;
+  Whole whole = {quantized, 0, 0};
+  if (record.stopped) whole = go_on(record, blocks_of(quantized).size(), quantized);
+  try {
+    return reconstruct_from(whole, fused, quantized, clips, options, record, progress);
+  } catch (const Aborted&) {
+    record.blocks.resize(whole.blocks);
+    record.loss.resize(whole.steps);
+    record.stopped = whole;
+    return whole.network;
   }
-  const Plan plan(costs_of(quantized, blocks, clips[0][0]), data.gains(), options.steps, playing);
-  const auto tell = [&](size_t b, int step, const std::string& what) {
-    if (progress) progress(plan.fraction(b, step), place_of(blocks, b) + what);
-  };
-  for (size_t b = 0; b < first; ++b) {
-    data.teach(blocks[b]);
-    data.advance(blocks[b], result);
-    tell(b, plan.steps(b), "as it was");
-  }
-  std::vector<double> alpha = data.alpha_errors(result);
-  for (size_t b = first; b < blocks.size(); ++b) {
-    const ReconstructionRecord::Stopped before = {result, b, record.loss.size()};
-    if (options.stop && options.stop()) {
-      record.stopped = before;
-      break;
-    }
-    const Block& block = blocks[b];
-    const int steps = plan.steps(b);
-    data.teach(block);
-    BlockTrainer trainer(fused, result, block, data, options, options.seed * 1000 + b);
-    ReconstructedBlock entry{block.name};
-    if (trainer.has_work()) {
-      entry.steps = trainer.train(steps, record.loss, [&](int step) {
-        tell(b, step, "step " + std::to_string(step) + " of " + std::to_string(steps));
-      });
-      if (entry.steps < steps) record.stopped = before;
-      judge(trainer.folded(), block, data, result, alpha, entry);
-    }
-    record.blocks.push_back(entry);
-    if (record.stopped) break;
-    data.advance(block, result);
-    tell(b, steps, "error of alpha " + std::to_string(1e3 * mean_of(alpha)) + "e-3");
-  }
-  return result;
 }
 
 }  // namespace mattec::quant

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "quant/abort.h"
 #include "quant/calibration_options.h"
 #include "quant/frames.h"
 
@@ -29,6 +30,7 @@ struct ReconstructionOptions {
   int windows_per_clip = 2;  // kept in memory
   // Asked before each window, each block and each step; what is not done stays as it is.
   std::function<bool()> stop = {};
+  Abort abort = {};  // likewise, but at any time: the block begun is dropped
 };
 
 struct ReconstructedBlock {
@@ -44,8 +46,8 @@ struct ReconstructedBlock {
 struct ReconstructionRecord {
   std::vector<double> loss;  // of each step, over its block's before
   std::vector<ReconstructedBlock> blocks;
-  // Where `stop` ended it: the network before the block that it was at, and how many blocks and
-  // steps belong to it. What goes on from there takes this.
+  // Where `stop` or `abort` ended it: the network before the block that it was at, and how many
+  // blocks and steps belong to it. What goes on from there takes this.
   struct Stopped {
     ir::Graph network;
     size_t blocks = 0, steps = 0;

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -41,8 +42,9 @@ std::vector<ir::TensorId> watched_layers(const ir::Graph& fused) {
 
 class Teacher {
  public:
-  explicit Teacher(const ir::Graph& fused)
+  Teacher(const ir::Graph& fused, const Abort& abort)
       : alpha_(alpha_output(fused)), executor_(channels_last_executor(fused)) {
+    executor_.abort = abort;
     for (const ir::TensorId id : watched_layers(fused)) layers_[id] = Tensor();
     executor_.hooks.on_store = [this](ir::TensorId id, const Tensor& value) {
       const auto found = layers_.find(id);
@@ -71,16 +73,23 @@ class Trainer {
   Trainer(const ir::Graph& fused, const ir::Graph& quantized, const std::vector<Clip>& clips,
           const TrainingOptions& options)
       : options_(options),
-        teacher_(fused),
-        student_(quantized),
+        clips_(clips),
+        teacher_(fused, options.abort),
+        student_(quantized, options.abort),
         alpha_(alpha_output(fused)),
         windows_(clips, options.window, options.warm_up, options.seed) {
     if (options.affine) parameters_ = student_.affine();
     parameters_.insert(parameters_.end(), student_.scales().begin(), student_.scales().end());
     for (const Tensor& parameter : parameters_) average_.push_back(parameter.detach().clone());
     student_.on_output = [this](ir::TensorId id, const Tensor& value) { add_layer(id, value); };
-    for (size_t i = 0; i < clips.size(); ++i)
-      if (is_validation_clip(i)) teach_validation(clips, i);
+  }
+  Trainer(const Trainer&) = delete;  // the hooks hold its address
+  Trainer& operator=(const Trainer&) = delete;
+
+  // What validation compares with: before the first one.
+  void teach_validation() {
+    for (size_t i = 0; i < clips_.size(); ++i)
+      if (is_validation_clip(i)) teach_validation(i);
   }
 
   double train_on_next_window(torch::optim::Optimizer& optimizer) {
@@ -168,13 +177,13 @@ class Trainer {
   };
 
   // The clip itself, and its subject before the next clip of its size.
-  void teach_validation(const std::vector<Clip>& clips, size_t index) {
-    const Clip& clip = clips[index];
+  void teach_validation(size_t index) {
+    const Clip& clip = clips_[index];
     const size_t count = std::min(clip.size(), static_cast<size_t>(options_.validation_frames));
     teach_validation({clip.begin(), clip.begin() + static_cast<std::ptrdiff_t>(count)});
     const Clip first = validation_.back().frames;
-    for (size_t i = 1; i < clips.size(); ++i) {
-      const Clip& behind = clips[(index + i) % clips.size()];
+    for (size_t i = 1; i < clips_.size(); ++i) {
+      const Clip& behind = clips_[(index + i) % clips_.size()];
       if (!is_like(behind, clip) || behind.size() < count) continue;
       return teach_validation(composed(first, behind));
     }
@@ -236,6 +245,7 @@ class Trainer {
   }
 
   const TrainingOptions& options_;
+  const std::vector<Clip>& clips_;
   Teacher teacher_;
   TrainableNetwork student_;
   size_t alpha_;
@@ -257,7 +267,7 @@ std::string state_of(const Trainer& trainer, const torch::optim::Adam& optimizer
 
 void go_on(const TrainingRecord& record, Trainer& trainer, torch::optim::Adam& optimizer) {
   const Error damaged("train: the state to go on from is damaged, or of another network");
-  if (record.validation.empty()) throw damaged;
+  if (record.validation.empty() && !record.loss.empty()) throw damaged;
   try {
     torch::serialize::InputArchive archive, moments;
     std::istringstream bytes(record.state);
@@ -268,6 +278,41 @@ void go_on(const TrainingRecord& record, Trainer& trainer, torch::optim::Adam& o
   } catch (const c10::Error&) {
     throw damaged;
   }
+}
+
+// Notes the error after `step`; the least so far is kept.
+void note_validation(int step, double error, TrainingRecord& record, Trainer& trainer) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const auto& [before, value] : record.validation) least = std::min(least, value);
+  record.validation.emplace_back(step, error);
+  if (!(error < least)) return;  // not a number is no better either
+  record.best_step = step;
+  trainer.keep();
+}
+
+// From where the record stands. Its state is always that of the last whole step, and empty after
+// the last of all. Throws Aborted; the record then knows nothing of the step that was begun.
+void make_steps(Trainer& trainer, torch::optim::Adam& optimizer, const TrainingOptions& options,
+                TrainingRecord& record, const Progress& progress) {
+  if (record.validation.empty()) note_validation(0, trainer.validation_error(), record, trainer);
+  for (int step = static_cast<int>(record.loss.size()) + 1; step <= options.steps; ++step) {
+    record.state = state_of(trainer, optimizer);
+    if (options.stop && options.stop()) return;
+    const double share = static_cast<double>(step - 1) / options.steps;
+    static_cast<torch::optim::AdamOptions&>(optimizer.param_groups()[0].options())
+        .lr(options.learning_rate * 0.5 * (1 + std::cos(M_PI * share)));
+    const double loss = trainer.train_on_next_window(optimizer);
+    std::optional<double> error;
+    if (step % options.validation_step == 0 || step == options.steps)
+      error = trainer.validation_error();
+    record.loss.push_back(loss);
+    if (error) note_validation(step, *error, record, trainer);
+    if (progress)
+      progress(static_cast<double>(step) / options.steps,
+               "training, step " + std::to_string(step) + " of " + std::to_string(options.steps) +
+                   ", error " + std::to_string(record.validation.back().second));
+  }
+  record.state.clear();
 }
 
 }  // namespace
@@ -298,35 +343,13 @@ ir::Graph train(const ir::Graph& fused, const ir::Graph& quantized, const std::v
   Trainer trainer(fused, quantized, clips, options);
   torch::optim::Adam optimizer(trainer.parameters(), options.learning_rate);
   trainer.keep();
-  double least = std::numeric_limits<double>::infinity();
-  for (const auto& [step, error] : record.validation) least = std::min(least, error);
-  const auto validate = [&](int step) {
-    const double error = trainer.validation_error();
-    record.validation.emplace_back(step, error);
-    if (!(error < least)) return;  // not a number is no better either
-    least = error;
-    record.best_step = step;
-    trainer.keep();
-  };
-  if (record.state.empty())
-    validate(0);
-  else
-    go_on(record, trainer, optimizer);
-  record.state.clear();
-  for (int step = static_cast<int>(record.loss.size()) + 1; step <= options.steps; ++step) {
-    if (options.stop && options.stop()) {
-      record.state = state_of(trainer, optimizer);
-      break;
-    }
-    const double share = static_cast<double>(step - 1) / options.steps;
-    static_cast<torch::optim::AdamOptions&>(optimizer.param_groups()[0].options())
-        .lr(options.learning_rate * 0.5 * (1 + std::cos(M_PI * share)));
-    record.loss.push_back(trainer.train_on_next_window(optimizer));
-    if (step % options.validation_step == 0 || step == options.steps) validate(step);
-    if (progress)
-      progress(static_cast<double>(step) / options.steps,
-               "training, step " + std::to_string(step) + " of " + std::to_string(options.steps) +
-                   ", error " + std::to_string(record.validation.back().second));
+  if (!record.state.empty()) go_on(record, trainer, optimizer);
+  record.state = state_of(trainer, optimizer);
+  try {
+    trainer.teach_validation();
+    make_steps(trainer, optimizer, options, record, progress);
+  } catch (const Aborted&) {
+    // The record is as it was before what was begun, and the best parameters are too.
   }
   return trainer.kept();
 }

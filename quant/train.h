@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "quant/abort.h"
 #include "quant/calibration_options.h"
 #include "quant/frames.h"
 
@@ -31,13 +32,14 @@ struct TrainingOptions {
   double gradient_norm = 0.3;
   double average = 0.05;  // share of a step in the moving average of the parameters, which is kept
   std::function<bool()> stop = {};  // asked before each step; training ends where it says true
+  Abort abort = {};                 // likewise, but at any time: the step begun is dropped
 };
 
 struct TrainingRecord {
   std::vector<double> loss;                        // of each step
   std::vector<std::pair<int, double>> validation;  // step and error, first of step 0
   int best_step = 0;
-  std::string state;  // where `stop` ended training: what goes on from there takes
+  std::string state;  // where `stop` or `abort` ended training: what goes on from there takes
 };
 
 // Throws Error, naming the clip, unless it has at least window + warm_up frames, which with `flow`

@@ -18,8 +18,9 @@ size_t at(ir::TensorId id) { return static_cast<size_t>(id); }
 
 }  // namespace
 
-TrainableNetwork::TrainableNetwork(const ir::Graph& quantized)
+TrainableNetwork::TrainableNetwork(const ir::Graph& quantized, Abort abort)
     : quantized_(quantized), executor_(quantized, real_parameters(quantized)) {
+  executor_.abort = std::move(abort);
   const MovableScales movable = movable_scales(quantized);
   scale_of_ = movable.of;
   for (int i = 0; i < movable.count; ++i) scales_.push_back(torch::zeros({}).requires_grad_(true));

@@ -16,7 +16,7 @@ namespace mattec::quant {
 class TrainableNetwork {
  public:
   // `quantized` must outlive it.
-  explicit TrainableNetwork(const ir::Graph& quantized);
+  explicit TrainableNetwork(const ir::Graph& quantized, Abort abort = {});
 
   // All gains, then all shifts: y = exp(gain) W x + bias + shift unit, per output channel of every
   // convolution, 0 at first.

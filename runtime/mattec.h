@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define MATTEC_ABI_VERSION 1
+#define MATTEC_ABI_VERSION 2
 
 typedef enum mattec_status {
   MATTEC_OK = 0,
@@ -29,7 +29,8 @@ typedef enum mattec_status {
   MATTEC_ERROR_UNSUPPORTED_CPU = 5, /* the processor lacks an instruction set of the target */
   MATTEC_ERROR_IMAGE_SIZE = 6,      /* width, height or stride is not the compiled size's */
   MATTEC_ERROR_IMAGE_FORMAT = 7,
-  MATTEC_ERROR_THREADS = 8, /* thread pool could not be started, or no threads in this build */
+  MATTEC_ERROR_THREADS = 8, /* `threads` is negative or too large, the thread pool could not be
+                               started, or this build has none */
   MATTEC_ERROR_FLOW = 9     /* the library was compiled without the warp stage */
 } mattec_status;
 
@@ -65,9 +66,12 @@ typedef struct mattec_session mattec_session;
 typedef void (*mattec_task)(void* context, int32_t index);
 typedef void (*mattec_parallel_for)(void* user, int32_t count, mattec_task task, void* context);
 
+/* `threads`: 0 or 1: the calling thread alone; 2 to 64: it and a built-in pool, whose threads get
+ * <NAME>_STACK_BYTES of stack beyond the system's default. More are MATTEC_ERROR_THREADS, but for a
+ * `parallel_for`, whose width they are. */
 typedef struct mattec_options {
-  int32_t threads; /* 0 or 1: the calling thread alone; more (up to 64): built-in pool */
-  mattec_parallel_for parallel_for; /* if set, used instead of the pool; `threads` = its width */
+  int32_t threads;
+  mattec_parallel_for parallel_for; /* if set, used instead of the pool */
   void* user;                       /* handed to parallel_for */
 } mattec_options;
 

@@ -81,6 +81,7 @@ typedef struct mattec_plan {
   int64_t arena_bytes;     /* session included */
   int64_t arena_alignment; /* at least 64: the session wants that */
   int64_t tensors_offset;  /* arena offset of what the records' offsets count from */
+  int64_t stack_bytes;     /* that a thread needs inside mattec_step */
   int64_t cpu_features;
   const uint8_t* constants;
   const mattec_frame_record* frames;

@@ -69,19 +69,19 @@ static mattec_status init(const mattec_model* model, uint32_t abi_version, void*
   if (bytes < (size_t)plan->arena_bytes) return MATTEC_ERROR_ARENA_TOO_SMALL;
   if (plan->cpu_features & ~cpu_features()) return MATTEC_ERROR_UNSUPPORTED_CPU;
   const int32_t threads = options ? options->threads : 0;
-  if (threads < 0) return MATTEC_ERROR_THREADS;
+  const mattec_parallel_for parallel_for = options ? options->parallel_for : NULL;
+  if (threads < 0 || (threads > MATTEC_MAX_THREADS && !parallel_for)) return MATTEC_ERROR_THREADS;
 
   struct session* session = arena;
   session->base.functions = model->functions;
   session->plan = plan;
   session->tensors = (uint8_t*)arena + plan->tensors_offset;
-  session->parallel_for = options ? options->parallel_for : NULL;
+  session->parallel_for = parallel_for;
   session->user = options ? options->user : NULL;
 #if MATTEC_HOSTED
-  const mattec_status status = pool_start(&session->pool, session->parallel_for ? 1 : threads);
+  const mattec_status status =
+      pool_start(&session->pool, parallel_for ? 1 : threads, plan->stack_bytes);
   if (status != MATTEC_OK) return status;
-#else
-  if (threads > 1 && !session->parallel_for) return MATTEC_ERROR_THREADS;
 #endif
   fill_states(session);
   *result = &session->base;
@@ -145,8 +145,8 @@ static const char* message(mattec_status status) {
       return "An image's format is wrong: frame and foreground are RGB, BGR, RGBA or BGRA, alpha "
              "is GRAY; or the network has no foreground.";
     case MATTEC_ERROR_THREADS:
-      return "The thread pool could not be started, or this build has none; use fewer threads or "
-             "pass a parallel_for.";
+      return "The number of threads is negative or above 64, the thread pool could not be started, "
+             "or this build has none; use fewer threads or pass a parallel_for.";
     case MATTEC_ERROR_FLOW:
       return "The library was compiled without the warp stage; pass NULL as flow.";
   }

@@ -33,6 +33,10 @@ struct pool {  // NOLINT(clang-analyzer-optin.performance.Padding)
 };
 #endif
 
+#if !MATTEC_HOSTED
+enum { MATTEC_MAX_THREADS = 1 };
+#endif
+
 struct session {
   mattec_session base; /* first: a mattec_session* is a struct session* */
   const mattec_plan* plan;

@@ -2,7 +2,12 @@
 
 #include <llvm/Object/Archive.h>
 
+#include <optional>
+
+#include "base/checksum.h"
 #include "base/error.h"
+#include "base/read_file.h"
+#include "targets/checksums.h"
 #include "targets/llvm_error.h"
 
 namespace mattec::targets {
@@ -28,10 +33,23 @@ void require_whole(const std::string& path, llvm::StringRef bytes) {
 
 }  // namespace
 
-std::unique_ptr<llvm::MemoryBuffer> read_archive(const std::string& path) {
-  llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>> bytes = llvm::MemoryBuffer::getFile(path);
-  if (!bytes) throw Error(path + ": " + bytes.getError().message());
-  return std::move(*bytes);
+std::string require_undamaged(const std::string& path, std::string_view bytes) {
+  require_whole(path, bytes);
+  const std::optional<Checksum> checksum = find_checksum(bytes, archive_marker);
+  if (!checksum)
+    throw Error(path +
+                ": has no checksum of mattec's: it is damaged, or of another version; compile it "
+                "again");
+  if (!checksum->is_right())
+    throw Error(path + ": is damaged: its bytes are not those that its checksum (" +
+                checksum->written + ") was made of; compile it again");
+  return checksum->written;
+}
+
+ArchiveFile read_archive(const std::string& path) {
+  ArchiveFile file{read_file(path, most_model_bytes), {}};
+  file.checksum = require_undamaged(path, file.bytes);
+  return file;
 }
 
 std::vector<ArchiveMember> archive_members(const std::string& path, llvm::MemoryBufferRef bytes) {

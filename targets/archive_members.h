@@ -21,7 +21,15 @@ struct ArchiveMember {
 // archive is damaged, empty, or holds anything but ELF objects.
 std::vector<ArchiveMember> archive_members(const std::string& path, llvm::MemoryBufferRef bytes);
 
-// The whole file. Throws Error.
-std::unique_ptr<llvm::MemoryBuffer> read_archive(const std::string& path);
+struct ArchiveFile {
+  std::string bytes, checksum;
+};
+
+// The whole file, every byte of which is as it was written (checksums.h). Throws Error.
+ArchiveFile read_archive(const std::string& path);
+
+// The digits of its checksum. Throws Error naming `path` where `bytes` are no archive, or not the
+// ones that were written. Before LLVM sees them: its readers are not made for damaged files.
+std::string require_undamaged(const std::string& path, std::string_view bytes);
 
 }  // namespace mattec::targets

@@ -6,19 +6,19 @@
 #include <atomic>
 #include <cctype>
 #include <exception>
-#include <filesystem>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <thread>
 
+#include "base/checksum.h"
 #include "base/error.h"
-#include "base/staged_path.h"
-#include "runtime/embedded.h"
 #include "runtime/model.h"
 #include "schedules/schedule.h"
+#include "targets/checksums.h"
+#include "targets/halide_settings.h"
 #include "targets/inspect.h"
+#include "targets/library_name.h"
 #include "targets/objects.h"
 
 namespace mattec::targets {
@@ -26,20 +26,6 @@ namespace {
 
 constexpr int smallest_extent = 16;  // four levels of halving
 constexpr int largest_extent = 8192;
-
-void check(const CompileOptions& options) {
-  const std::string& name = options.name;
-  const bool identifier = !name.empty() && !std::isdigit(static_cast<unsigned char>(name[0])) &&
-                          std::all_of(name.begin(), name.end(),
-                                      [](unsigned char c) { return std::isalnum(c) || c == '_'; });
-  if (!identifier)
-    throw Error("library name \"" + name + "\" is no C identifier; use letters, digits and _");
-  for (const int extent : {options.size.width, options.size.height})
-    if (extent < smallest_extent || extent > largest_extent)
-      throw Error(fmt::format("size {}x{} cannot be compiled; width and height must be {} to {}",
-                              options.size.width, options.size.height, smallest_extent,
-                              largest_extent));
-}
 
 // The kernels of a plan, equal ones once, and which symbol each step calls.
 struct KernelSet {
@@ -134,7 +120,7 @@ std::string header_text(const lower::Plan& plan, const std::string& name, const 
       "#define {3}_ARENA_BYTES {6} /* memory for one session */\n"
       "#define {3}_ARENA_ALIGNMENT {7}\n"
       "/* At most so much stack does each thread need inside mattec_step; what the C library's\n"
-      " * memcpy, memset and pthread functions need comes on top. */\n"
+      " * memcpy, memset and pthread functions need comes on top. The pool's threads have it. */\n"
       "#define {3}_STACK_BYTES {8}\n"
       "#define {3}_ABI_VERSION {9}\n"
       "/* The formats that mattec_step takes and gives: bits 1 << mattec_format. */\n"
@@ -157,8 +143,8 @@ std::string describe_schedule(const lower::Kernel& kernel, const Target& target)
 }
 
 std::string manifest_text(const lower::Plan& plan, const KernelSet& set,
-                          const CompileOptions& options, const Target& target,
-                          uint64_t stack_bytes) {
+                          const CompileOptions& options, const Target& target, uint64_t stack_bytes,
+                          const std::string& archive_checksum) {
   nlohmann::ordered_json manifest = {
       {"name", options.name},
       {"network", plan.name},
@@ -185,13 +171,32 @@ std::string manifest_text(const lower::Plan& plan, const KernelSet& set,
                                  {"rows_per_task", step.rows_per_task},
                                  {"mmac", step.kernel.macs_per_row() * step.rows / 1e6}});
   }
-  return manifest.dump(1) + "\n";
+  manifest["archive_checksum"] = archive_checksum;
+  manifest["checksum"] = std::string(checksum_digits, '0');
+  std::string text = manifest.dump(1) + "\n";
+  seal(text.data(), text.size(), manifest_marker);
+  return text;
+}
+
+// Of the objects that hold code: the bound goes into the model's.
+uint64_t stack_bytes_of(const std::vector<Object>& code, const std::string& name) {
+  return inspect_archive("lib" + name + ".a", make_archive(code)).stack_bytes;
 }
 
 }  // namespace
 
+void require_valid(const CompileOptions& options) {
+  require_library_name(options.name);
+  for (const int extent : {options.size.width, options.size.height})
+    if (extent < smallest_extent || extent > largest_extent)
+      throw UsageError(
+          fmt::format("size {}x{} cannot be compiled; width and height must be {} to {}",
+                      options.size.width, options.size.height, smallest_extent, largest_extent));
+  find_target(options.target);
+}
+
 CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
-  check(options);
+  require_valid(options);
   const Target& target = find_target(options.target);
   lower::Options lowering;
   lowering.channel_multiple = target.machine.vector_bytes / 4;
@@ -202,36 +207,22 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   lower::Plan plan = lower::lower(ir::extract(graph, ir::Variant::direct), options.size, lowering);
   const KernelSet set = collect(plan, options.name);
 
+  fix_halide_settings();
   std::vector<Object> objects = compile_kernels(set, target, options);
-  objects.push_back(
-      {options.name + "_model.o", emit_model(plan, options.name, set.of_step, target)});
   objects.push_back({options.name + "_runtime.o", rename_runtime(options.name, target)});
+  const uint64_t stack_bytes = stack_bytes_of(objects, options.name);
+  objects.push_back({options.name + "_model.o",
+                     emit_model(plan, options.name, set.of_step, stack_bytes, target)});
+  objects.insert(objects.begin(), {options.name + "_checksum.o", emit_checksum(target)});
   CompiledLibrary made;
   made.target = target.name;
   made.archive = make_archive(objects);
-  const uint64_t stack_bytes =
-      inspect_archive("lib" + options.name + ".a", made.archive).stack_bytes;
+  const std::string checksum =
+      seal(reinterpret_cast<char*>(made.archive.data()), made.archive.size(), archive_marker);
   made.header = header_text(plan, options.name, target, stack_bytes);
-  made.manifest = manifest_text(plan, set, options, target, stack_bytes);
+  made.manifest = manifest_text(plan, set, options, target, stack_bytes, checksum);
   made.plan = std::move(plan);
   return made;
-}
-
-void write_library(const CompiledLibrary& library, const std::string& name,
-                   const std::string& folder) {
-  const std::filesystem::path at = std::filesystem::path(folder) / library.target;
-  std::error_code problem;
-  std::filesystem::create_directories(at, problem);
-  if (problem) throw Error(at.string() + ": cannot make this folder: " + problem.message());
-  const auto write = [&](const std::string& file, const void* data, size_t size) {
-    const std::string path = (at / file).string();
-    write_file(path, data, size, path);
-  };
-  const std::string_view runtime_header = runtime::public_header();
-  write("lib" + name + ".a", library.archive.data(), library.archive.size());
-  write(name + ".h", library.header.data(), library.header.size());
-  write("mattec.h", runtime_header.data(), runtime_header.size());
-  write(name + ".json", library.manifest.data(), library.manifest.size());
 }
 
 }  // namespace mattec::targets

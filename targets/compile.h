@@ -30,13 +30,12 @@ struct CompiledLibrary {
   std::string manifest;          // <name>.json
 };
 
+// Throws UsageError for options that no graph can be compiled with, and Error where this processor
+// has none of the targets that "host" stands for.
+void require_valid(const CompileOptions& options);
+
 // `graph`: quantized, direct variant extracted or not. Throws Error for what cannot be compiled.
 // The same graph and options give the same bytes, whatever the threads.
 CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options);
-
-// Writes <folder>/<target>/{lib<name>.a, <name>.h, mattec.h, <name>.json}; each file is written
-// beside and renamed.
-void write_library(const CompiledLibrary& library, const std::string& name,
-                   const std::string& folder);
 
 }  // namespace mattec::targets

@@ -151,7 +151,10 @@ bool is_dot_product(const std::string& mnemonic) {
 }
 
 LibraryContents inspect_library(const std::string& path) {
-  return inspect(path, read_archive(path)->getMemBufferRef());
+  const ArchiveFile file = read_archive(path);
+  LibraryContents contents = inspect(path, {file.bytes, path});
+  contents.checksum = file.checksum;
+  return contents;
 }
 
 LibraryContents inspect_archive(const std::string& name, const std::vector<uint8_t>& archive) {

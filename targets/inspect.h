@@ -18,6 +18,7 @@ struct FunctionContents {
 
 struct LibraryContents {
   std::string architecture;     // "x86_64"
+  std::string checksum;         // of the file; empty of an archive in memory
   uint64_t text_bytes = 0;      // machine code
   uint64_t constant_bytes = 0;  // read-only data: weights and tables (relocated ones too)
   uint64_t data_bytes = 0;      // writable, initialised or not: none, if all is well

@@ -1,5 +1,3 @@
-#include <cstdlib>
-
 #include "Halide.h"
 #include "base/error.h"
 #include "generators/generators.h"
@@ -19,18 +17,9 @@ Halide::Target halide_target(const Target& target) {
       .with_feature(Feature::StrictFloat);
 }
 
-// Halide hands this variable to LLVM before its first use. LLVM's machine combiner makes trees of
-// chains of additions; the sums of pairs then outgrow AVX2's 16 registers and take 7 to 10 %
-// longer. No other kernel's time changes.
-void configure_llvm() {
-  static const int done = ::setenv("HL_LLVM_ARGS", "-x86-machine-combiner=false", 0);
-  (void)done;
-}
-
 }  // namespace
 
 Bytes compile_kernel(const lower::Kernel& kernel, const std::string& symbol, const Target& target) {
-  configure_llvm();
   try {
     generators::Pipeline pipeline = generators::build(kernel);
     schedules::apply(kernel, target.machine, pipeline);

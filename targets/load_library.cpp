@@ -27,10 +27,10 @@ std::string find_model(const std::string& path, const std::vector<ArchiveMember>
   std::string model;
   for (const ArchiveMember& member : members) {
     if (member.object->getArch() != host.getArch())
-      fail(path, "was compiled for " +
-                     llvm::Triple::getArchTypeName(member.object->getArch()).str() +
-                     ", this machine is " + host.getArchName().str() +
-                     "; run it there, or compile for this target");
+      throw OtherProcessor(path + ": was compiled for " +
+                           llvm::Triple::getArchTypeName(member.object->getArch()).str() +
+                           ", this machine is " + host.getArchName().str() +
+                           "; run it there, or compile for this target");
     for (const llvm::object::SymbolRef& symbol : member.object->symbols()) {
       const uint32_t flags = unwrap(path, "damaged symbol", symbol.getFlags());
       const llvm::StringRef name = unwrap(path, "damaged symbol", symbol.getName());
@@ -53,8 +53,8 @@ LoadedLibrary LoadedLibrary::load(const std::string& path) {
     llvm::InitializeNativeTargetAsmPrinter();
   });
 
-  const std::unique_ptr<llvm::MemoryBuffer> bytes = read_archive(path);
-  const std::vector<ArchiveMember> members = archive_members(path, bytes->getMemBufferRef());
+  const ArchiveFile file = read_archive(path);
+  const std::vector<ArchiveMember> members = archive_members(path, {file.bytes, path});
   const std::string symbol = find_model(path, members);
 
   std::unique_ptr<llvm::orc::LLJIT> jit =
@@ -83,6 +83,7 @@ LoadedLibrary LoadedLibrary::load(const std::string& path) {
       [](llvm::Error error) { llvm::consumeError(std::move(error)); });
 
   LoadedLibrary library;
+  library.checksum_ = file.checksum;
   library.model_ = address->toPtr<const mattec_model*>();
   library.name_ = symbol.substr(0, symbol.size() - (sizeof(model_suffix) - 1));
   library.code_ = std::shared_ptr<llvm::orc::LLJIT>(std::move(jit));

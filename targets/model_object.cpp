@@ -1,17 +1,11 @@
 // Tables and weights as an object file, by LLVM.
 #include <llvm/IR/Constants.h>
 #include <llvm/IR/IRBuilder.h>
-#include <llvm/IR/LegacyPassManager.h>
 #include <llvm/IR/Module.h>
-#include <llvm/MC/TargetRegistry.h>
-#include <llvm/Support/TargetSelect.h>
-#include <llvm/Target/TargetMachine.h>
-#include <llvm/TargetParser/Triple.h>
-
-#include <memory>
 
 #include "base/error.h"
 #include "runtime/model.h"
+#include "targets/emit_object.h"
 #include "targets/objects.h"
 
 namespace mattec::targets {
@@ -23,7 +17,8 @@ using Fields = std::vector<Constant*>;
 // Emits records whose fields are 8 bytes each: integers and addresses.
 class Emitter {
  public:
-  Emitter(const lower::Plan& plan, const std::string& prefix, const Target& target);
+  Emitter(const lower::Plan& plan, const std::string& prefix, uint64_t stack_bytes,
+          const Target& target);
   void emit_plan(const std::vector<std::string>& kernel_symbols);
   llvm::Module& module() { return module_; }
 
@@ -43,20 +38,20 @@ class Emitter {
 
   const lower::Plan& plan_;
   std::string prefix_;
-  int64_t cpu_features_;
+  int64_t stack_bytes_, cpu_features_;
   llvm::LLVMContext context_;
   llvm::Module module_;
   std::vector<uint8_t> constants_;
 };
 
-Emitter::Emitter(const lower::Plan& plan, const std::string& prefix, const Target& target)
+Emitter::Emitter(const lower::Plan& plan, const std::string& prefix, uint64_t stack_bytes,
+                 const Target& target)
     : plan_(plan),
       prefix_(prefix),
+      stack_bytes_(static_cast<int64_t>(stack_bytes)),
       cpu_features_(target.cpu_features),
       module_(prefix, context_),
-      constants_(plan.constants) {
-  module_.setTargetTriple(target.llvm_triple);
-}
+      constants_(plan.constants) {}
 
 Constant* Emitter::number(int64_t value) {
   return llvm::ConstantInt::get(llvm::Type::getInt64Ty(context_), static_cast<uint64_t>(value));
@@ -155,7 +150,7 @@ void Emitter::emit_plan(const std::vector<std::string>& kernel_symbols) {
   Constant* plan = record(
       {external(prefix_ + "_functions"), number(MATTEC_ABI_VERSION), number(plan_.size.width),
        number(plan_.size.height), number(MATTEC_SESSION_BYTES + plan_.tensor_bytes), number(64),
-       number(MATTEC_SESSION_BYTES), number(cpu_features_),
+       number(MATTEC_SESSION_BYTES), number(stack_bytes_), number(cpu_features_),
        bytes(prefix_ + "_constants", constants_), frames_array,
        number(int64_t(plan_.frames.size())), array(prefix_ + "_steps", steps),
        number(int64_t(steps.size())), states_array, number(int64_t(plan_.states.size())),
@@ -165,37 +160,14 @@ void Emitter::emit_plan(const std::vector<std::string>& kernel_symbols) {
   global->setAlignment(llvm::Align(8));
 }
 
-std::unique_ptr<llvm::TargetMachine> machine_for(const Target& target) {
-  static const bool initialised = [] {
-    llvm::InitializeAllTargetInfos();
-    llvm::InitializeAllTargets();
-    llvm::InitializeAllTargetMCs();
-    llvm::InitializeAllAsmPrinters();
-    return true;
-  }();
-  (void)initialised;
-  std::string problem;
-  const llvm::Target* found = llvm::TargetRegistry::lookupTarget(target.llvm_triple, problem);
-  if (!found) throw Error("target " + target.name + ": " + problem);
-  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
-      target.llvm_triple, "", "", llvm::TargetOptions(), llvm::Reloc::PIC_));
-}
-
 }  // namespace
 
 Bytes emit_model(const lower::Plan& plan, const std::string& prefix,
-                 const std::vector<std::string>& kernel_symbols, const Target& target) {
-  Emitter emitter(plan, prefix, target);
-  const std::unique_ptr<llvm::TargetMachine> machine = machine_for(target);
-  emitter.module().setDataLayout(machine->createDataLayout());
+                 const std::vector<std::string>& kernel_symbols, uint64_t stack_bytes,
+                 const Target& target) {
+  Emitter emitter(plan, prefix, stack_bytes, target);
   emitter.emit_plan(kernel_symbols);
-  llvm::SmallVector<char, 0> object;
-  llvm::raw_svector_ostream stream(object);
-  llvm::legacy::PassManager passes;
-  if (machine->addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::ObjectFile))
-    throw Error("target " + target.name + ": this LLVM writes no object files for it");
-  passes.run(emitter.module());
-  return Bytes(object.begin(), object.end());
+  return emit_object(emitter.module(), target);
 }
 
 }  // namespace mattec::targets

@@ -17,13 +17,20 @@ struct Object {
   Bytes bytes;
 };
 
-// Compiles one kernel; the object defines `symbol` and `symbol`_argv. Same input, same bytes.
+// Compiles one kernel; the object defines `symbol` and `symbol`_argv. Same input, same bytes, after
+// fix_halide_settings().
 Bytes compile_kernel(const lower::Kernel& kernel, const std::string& symbol, const Target& target);
 
 // The records of runtime/model.h with the constants: defines <prefix>_model, wants
-// <prefix>_functions and, for step i, `kernel_symbols[i]`_argv.
+// <prefix>_functions and, for step i, `kernel_symbols[i]`_argv. `stack_bytes`: what a thread needs
+// inside mattec_step.
 Bytes emit_model(const lower::Plan& plan, const std::string& prefix,
-                 const std::vector<std::string>& kernel_symbols, const Target& target);
+                 const std::vector<std::string>& kernel_symbols, uint64_t stack_bytes,
+                 const Target& target);
+
+// Room for an archive's checksum (checksums.h) in a section that linkers leave out. Without
+// symbols, so that no linker ever takes it for something it needs.
+Bytes emit_checksum(const Target& target);
 
 // The runtime's object with its one symbol renamed to <prefix>_functions.
 Bytes rename_runtime(const std::string& prefix, const Target& target);

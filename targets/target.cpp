@@ -1,8 +1,11 @@
 #include "targets/target.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "runtime/model.h"
 
 namespace mattec::targets {
@@ -75,9 +78,10 @@ const Target& find_target(const std::string& name) {
   const auto found = std::find_if(targets.begin(), targets.end(),
                                   [&](const Target& target) { return target.name == name; });
   if (found != targets.end()) return *found;
-  std::string known = "host";
-  for (const Target& target : targets) known += ", " + target.name;
-  throw Error("unknown target \"" + name + "\"; known are " + known);
+  std::vector<std::string> known = {"host"};
+  for (const Target& target : targets) known.push_back(target.name);
+  throw UsageError(fmt::format("unknown target \"{}\"{}; known are {}", name,
+                               hint_at_nearest(name, known), fmt::join(known, ", ")));
 }
 
 }  // namespace mattec::targets

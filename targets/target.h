@@ -24,7 +24,8 @@ struct Target {
 const std::vector<Target>& known_targets();
 // Whether this processor has the target's instruction sets.
 bool host_runs(const Target& target);
-// Throws Error that lists the known targets. "host" picks the best one this processor runs.
+// Throws UsageError that lists the known targets. "host" picks the best one this processor runs;
+// Error where there is none.
 const Target& find_target(const std::string& name);
 
 }  // namespace mattec::targets

@@ -6,7 +6,11 @@
 #include <sys/stat.h>
 
 #include <csignal>
+#include <memory>
+#include <optional>
+#include <vector>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "base/read_file.h"
 #include "base/staged_path.h"
@@ -34,6 +38,17 @@ TEST(WriteFile, ReplacesAndFollowsLinks) {
   EXPECT_TRUE(fs::is_symlink(scratch / "link"));
   EXPECT_EQ(read_bytes(scratch / "real"), "two");
   EXPECT_EQ(scratch.entries(), 2U);
+  // One that leads to a link that leads to nothing yet, in another folder.
+  fs::create_directories(scratch / "there/inner");
+  fs::create_symlink("inner/new", scratch / "there/next");
+  fs::create_symlink("there/next", scratch / "dangling");
+  EXPECT_EQ(error_of_writing(scratch / "dangling", "three"), "no error");
+  EXPECT_EQ(read_bytes(scratch / "there/inner/new"), "three");
+  EXPECT_TRUE(fs::is_symlink(scratch / "there/next"));
+  // The folder above what a link leads to, as the system reads it.
+  fs::create_directory_symlink("there/inner", scratch / "folder");
+  EXPECT_EQ(error_of_writing(scratch / "folder/../up", "four"), "no error");
+  EXPECT_EQ(read_bytes(scratch / "there/up"), "four");
   const mode_t mask = umask(0);
   umask(mask);
   EXPECT_EQ(static_cast<mode_t>(fs::status(scratch / "real").permissions()), 0666 & ~mask);
@@ -109,12 +124,80 @@ TEST(StagedPath, ReplacesAFolderInOneStep) {
   EXPECT_EQ(scratch.entries(), 1U);
 }
 
+TEST(StagedPath, ReplacesSeveralFoldersOrNone) {
+  const Scratch scratch;
+  for (const char* name : {"a", "b"}) {
+    fs::create_directory(scratch / name);
+    write_bytes(scratch / name + "/old", name);
+  }
+  const auto replace = [&scratch](const std::vector<std::string>& names) {
+    std::vector<std::unique_ptr<StagedPath>> staged;
+    std::vector<StagedPath*> all;
+    for (const std::string& name : names) {
+      staged.push_back(std::make_unique<StagedPath>(scratch / name, StagedPath::Kind::folder));
+      write_bytes(staged.back()->path() + "/new", name);
+      all.push_back(staged.back().get());
+    }
+    return error_of([&] {
+      // What is there when it is too late to look.
+      if (names.back() == "c") write_bytes(scratch / "c", "a file");
+      StagedPath::replace_folders(all);
+    });
+  };
+  expect_contains(replace({"a", "b", "c"}), "c: cannot be put in place: Not a directory");
+  for (const char* name : {"a", "b"}) {
+    EXPECT_EQ(read_bytes(scratch / name + "/old"), name);
+    EXPECT_EQ(scratch.entries(name), 1U);
+  }
+  EXPECT_EQ(read_bytes(scratch / "c"), "a file");
+  EXPECT_EQ(scratch.entries(), 3U);
+  EXPECT_EQ(replace({"a", "new", "b"}), "no error");
+  for (const char* name : {"a", "new", "b"}) {
+    EXPECT_EQ(read_bytes(scratch / name + "/new"), name);
+    EXPECT_EQ(scratch.entries(name), 1U);
+  }
+  EXPECT_EQ(scratch.entries(), 4U);
+}
+
+TEST(StagedPath, CommitsANewFolderOnlyWhereNothingIs) {
+  const Scratch scratch;
+  {
+    StagedPath first(scratch / "out", StagedPath::Kind::folder);
+    StagedPath second(scratch / "out", StagedPath::Kind::folder);
+    write_bytes(first.path() + "/first", "");
+    EXPECT_TRUE(first.commit_new());
+    EXPECT_FALSE(second.commit_new());
+  }
+  EXPECT_EQ(scratch.entries("out"), 1U);
+  EXPECT_EQ(scratch.entries(), 1U);
+}
+
 TEST(StagedPath, NamesTheFinalPathInErrors) {
   const Scratch scratch;
   const StagedPath staged(scratch / "out", StagedPath::Kind::folder);
   EXPECT_EQ(
       error_of([&] { staged.with_final_name([&] { throw Error(staged.path() + "/a: is bad"); }); }),
       scratch / "out/a: is bad");
+}
+
+TEST(Checksum, KnowsEveryWrongByteAndItsOwnPlaceOnly) {
+  const std::string marker = "sum=";
+  std::string bytes = std::string("some\0text sum=", 14) + std::string(16, '?') + " and more";
+  const std::string digits = seal(bytes.data(), bytes.size(), marker);
+  EXPECT_EQ(bytes.find(digits), 14U);
+  EXPECT_EQ(digits.find_first_not_of("0123456789abcdef"), std::string::npos);
+  ASSERT_TRUE(find_checksum(bytes, marker));
+  EXPECT_TRUE(find_checksum(bytes, marker)->is_right());
+  for (size_t i = 0; i < bytes.size(); ++i)
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string damaged = bytes;
+      damaged[i] = static_cast<char>(damaged[i] ^ (1 << bit));
+      const std::optional<Checksum> found = find_checksum(damaged, marker);
+      EXPECT_FALSE(found && found->is_right()) << "byte " << i << ", bit " << bit;
+    }
+  EXPECT_FALSE(find_checksum(bytes + marker, marker));  // twice
+  EXPECT_FALSE(find_checksum(bytes.substr(0, 29), marker));
+  EXPECT_FALSE(find_checksum("", marker));
 }
 
 TEST(ReadFile, TakesRegularFilesOfABoundedSizeOnly) {
@@ -149,6 +232,8 @@ TEST(Text, FindsTheNearestWord) {
   EXPECT_EQ(nearest("matte", verbs), "");
   EXPECT_EQ(nearest("", verbs), "");
   EXPECT_EQ(nearest(std::string(100000, 'x'), verbs), "");
+  EXPECT_EQ(hint_at_nearest("rnu", verbs), "; the nearest is \"run\"");
+  EXPECT_EQ(hint_at_nearest("matte", verbs), "");
 }
 
 }  // namespace

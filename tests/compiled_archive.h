@@ -13,6 +13,7 @@
 
 #include "ir/graph.h"
 #include "targets/compile.h"
+#include "targets/library_files.h"
 #include "tests/kernel_graphs.h"
 
 namespace mattec::test {

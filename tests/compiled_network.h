@@ -87,6 +87,9 @@ class CompiledNetwork {
     uint8_t* arena = static_cast<uint8_t*>(mapped) + usable - bytes;
     std::memset(arena, 0xAB, bytes);
     tensors_ = arena + plan->tensors_offset;
+    EXPECT_NE(
+        compiled_->manifest.find("\"stack_bytes\": " + std::to_string(plan->stack_bytes) + ","),
+        std::string::npos);
     mattec_options session_options{};
     session_options.threads = threads;
     const mattec_status status =

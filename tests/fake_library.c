@@ -50,6 +50,16 @@ static mattec_status fake_step(mattec_session* session, const mattec_image* fram
   return MATTEC_OK;
 }
 
+#ifdef FAKE_DEEP_STACK
+/* As a kernel of large frames, first. */
+static mattec_status fake_deep_step(mattec_session* session, const mattec_image* frame,
+                                    const mattec_flow* flow, const mattec_outputs* out) {
+  volatile char deep[400000];
+  for (int i = 0; i < 400000; i += 1024) deep[i] = 1;
+  return deep[0] == 1 ? fake_step(session, frame, flow, out) : MATTEC_ERROR_FLOW;
+}
+#endif
+
 static void fake_close(mattec_session* session) { (void)session; }
 
 static const char* fake_message(mattec_status status) {
@@ -61,6 +71,8 @@ static const char* fake_message(mattec_status status) {
 mattec_status fake_missing_function(mattec_session*, const mattec_image*, const mattec_flow*,
                                     const mattec_outputs*);
 #define FAKE_STEP fake_missing_function
+#elif defined(FAKE_DEEP_STACK)
+#define FAKE_STEP fake_deep_step
 #else
 #define FAKE_STEP fake_step
 #endif

@@ -347,6 +347,45 @@ TEST(Reconstruct, GoesOnWhereItWasStopped) {
   }
 }
 
+// Given up anywhere: while windows are played, in a step on its way forward or back, while a block
+// is judged; and again where it goes on. The block begun is dropped, and comes again bit for bit.
+TEST(Reconstruct, GoesOnWhereverItWasAborted) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::mse, 4);
+  ReconstructionOptions options = quick(Reconstruction::qdrop);
+  options.steps = 6;
+  options.windows_per_clip = 1;
+  long asked = 0;
+  options.abort = [&asked] { return ++asked < 0; };
+  ReconstructionRecord whole;
+  const ir::Graph one = reconstruct(fused, start, training_clips(), options, whole);
+  const long all = asked;
+  ASSERT_GT(all, 500);
+  size_t resumed = 0;
+  for (long first = 1; first < all; first += all / 11) {
+    ReconstructionRecord parts;
+    ir::Graph last;
+    for (long after = first;; after += all / 2) {
+      ASSERT_LT(after, 9 * all);
+      asked = 0;
+      options.abort = [&asked, after] { return ++asked >= after; };
+      last = reconstruct(fused, start, training_clips(), options, parts);
+      if (!parts.stopped) break;
+      ++resumed;
+      EXPECT_EQ(asked, after);  // at once: not asked again
+      expect_same(last, parts.stopped->network);
+      EXPECT_EQ(parts.blocks.size(), parts.stopped->blocks);
+      EXPECT_EQ(parts.loss.size(), parts.stopped->steps);
+    }
+    expect_same(last, one);
+    EXPECT_EQ(parts.loss, whole.loss);
+    ASSERT_EQ(parts.blocks.size(), whole.blocks.size());
+    for (size_t b = 0; b < parts.blocks.size(); ++b)
+      EXPECT_EQ(parts.blocks[b].alpha_ratio, whole.blocks[b].alpha_ratio);
+  }
+  EXPECT_GT(resumed, 11U);
+}
+
 TEST(Reconstruct, TellsHowFarItIsAtEachWindowAndStep) {
   const ir::Graph fused = SmallMattingNetwork(2).graph;
   const ir::Graph start = quantized(fused, Method::mse, 4);

@@ -254,6 +254,68 @@ TEST(Train, GoesOnWhereItWasStopped) {
               "train: the state to go on from is damaged, or of another network");
 }
 
+// Given up anywhere: while validation is taught, in a step on its way forward or back, in a
+// validation; and again where it goes on. What was begun is dropped, and comes again bit for bit.
+TEST(Train, GoesOnWhereverItWasAborted) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::mse, 4);
+  TrainingOptions options = quick();
+  options.steps = 6;
+  options.validation_step = 3;
+  options.flow = true;
+  long asked = 0;
+  options.abort = [&asked] { return ++asked < 0; };
+  TrainingRecord whole;
+  const ir::Graph one = train(fused, start, training_clips(), options, whole);
+  const long all = asked;
+  ASSERT_GT(all, 500);
+  size_t resumed = 0;
+  for (long first = 1; first < all; first += all / 23) {
+    TrainingRecord parts;
+    ir::Graph last;
+    for (long after = first; last.ops.empty() || !parts.state.empty(); after += all / 2) {
+      ASSERT_LT(after, 9 * all);
+      asked = 0;
+      options.abort = [&asked, after] { return ++asked >= after; };
+      const TrainingRecord before = parts;
+      last = train(fused, start, training_clips(), options, parts);
+      if (parts.state.empty()) break;
+      ++resumed;
+      EXPECT_EQ(asked, after);  // at once: not asked again
+      EXPECT_GE(parts.loss.size(), before.loss.size());
+      EXPECT_LT(parts.loss.size(), 6U);
+      EXPECT_EQ(parts.validation.size(), parts.validation.empty() ? 0 : 1 + parts.loss.size() / 3);
+    }
+    expect_same(last, one);
+    EXPECT_EQ(parts.loss, whole.loss);
+    EXPECT_EQ(parts.validation, whole.validation);
+    EXPECT_EQ(parts.best_step, whole.best_step);
+  }
+  EXPECT_GT(resumed, 23U);
+}
+
+// What is kept is the best so far, not what is being tried.
+TEST(Train, AbortedKeepsTheBestSoFar) {
+  const ir::Graph fused = SmallMattingNetwork(2).graph;
+  const ir::Graph start = quantized(fused, Method::minmax, 4);
+  TrainingOptions options = quick();
+  options.steps = 30;
+  options.validation_step = 10;
+  TrainingRecord stopped;
+  options.stop = [&stopped] { return stopped.loss.size() == 10; };
+  const ir::Graph best = train(fused, start, training_clips(), options, stopped);
+  ASSERT_EQ(stopped.best_step, 10);
+  options.stop = {};
+  TrainingRecord aborted;
+  long asked = 0;  // since the tenth step
+  options.abort = [&] { return aborted.loss.size() == 10 && ++asked == 40; };
+  expect_same(train(fused, start, training_clips(), options, aborted), best);
+  EXPECT_EQ(aborted.loss, stopped.loss);
+  // Also where it goes on and is given up at once.
+  options.abort = [] { return true; };
+  expect_same(train(fused, start, training_clips(), options, aborted), best);
+}
+
 TEST(Train, NamesClipsThatDoNotDo) {
   const ir::Graph fused = SmallMattingNetwork(1).graph;
   const ir::Graph start = quantized(fused, Method::mse, 8);
@@ -274,7 +336,7 @@ TEST(Train, NamesClipsThatDoNotDo) {
   for (Frame& frame : clips[1]) {
     frame.width = 48;
     frame.height = 15;
-    frame.rgb.resize(48 * 15 * 3);
+    frame.rgb.resize(size_t{48} * 15 * 3);
   }
   TrainingOptions options = quick();
   options.flow = true;

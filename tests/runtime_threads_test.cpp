@@ -2,10 +2,14 @@
 // pthread_join, so that the tests can count threads and make their creation fail.
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -18,7 +22,17 @@
 
 namespace {
 std::atomic<int> created{0}, joined{0}, creations_left{1000000};
+std::atomic<size_t> stack_size{0};  // that the last thread created asked for; 0: the default
+
+size_t default_stack_size() {
+  pthread_attr_t attributes;
+  size_t size = 0;
+  pthread_attr_init(&attributes);
+  pthread_attr_getstacksize(&attributes, &size);
+  pthread_attr_destroy(&attributes);
+  return size;
 }
+}  // namespace
 
 // NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
 extern "C" {
@@ -30,6 +44,9 @@ int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, v
                           void* argument) {
   if (--creations_left < 0) return EAGAIN;
   ++created;
+  size_t size = 0;
+  if (attributes) pthread_attr_getstacksize(attributes, &size);
+  stack_size = size;
   return __real_pthread_create(thread, attributes, main, argument);
 }
 int __wrap_pthread_join(pthread_t thread, void** result) {
@@ -80,8 +97,7 @@ TEST(Threads, PausesBetweenFrames) {
 
 TEST(Threads, EveryThreadIsJoinedOnce) {
   HandMadeNetwork network(8, 8, 1);
-  // More than 64 are as good as 64.
-  for (const auto& [threads, workers] : {std::pair(1, 0), {2, 1}, {64, 63}, {1000, 63}}) {
+  for (const auto& [threads, workers] : {std::pair(1, 0), {2, 1}, {64, 63}}) {
     const mattec_options options = {threads, nullptr, nullptr};
     created = joined = 0;
     mattec_session* session = nullptr;
@@ -94,6 +110,102 @@ TEST(Threads, EveryThreadIsJoinedOnce) {
     mattec_close(session);
     EXPECT_EQ(joined, workers);
   }
+}
+
+void on_one_thread(void*, int32_t count, mattec_task task, void* context) {
+  for (int32_t i = 0; i < count; ++i) task(context, i);
+}
+
+TEST(Threads, MoreThan64AreRefusedUnlessTheyAreTheCallers) {
+  HandMadeNetwork network(8, 8, 1);
+  const auto init = [&network](const mattec_options& options, mattec_session** session) {
+    return mattec_init(network.model(), network.arena,
+                       static_cast<size_t>(network.plan.arena_bytes), &options, session);
+  };
+  created = 0;
+  mattec_session* session = nullptr;
+  for (const int threads : {65, 1000, 2147483647}) {
+    EXPECT_EQ(init({threads, nullptr, nullptr}, &session), MATTEC_ERROR_THREADS) << threads;
+    EXPECT_EQ(session, nullptr);
+  }
+  EXPECT_EQ(network.arena[0], 0xCD);  // left alone
+  EXPECT_EQ(init({65, on_one_thread, nullptr}, &session), MATTEC_OK);
+  EXPECT_EQ(created, 0);
+  mattec_close(session);
+}
+
+TEST(Threads, GetTheLibrarysStackBeyondTheDefault) {
+  HandMadeNetwork network(8, 8, 1);
+  network.plan.stack_bytes = 300001;
+  const mattec_options options = {2, nullptr, nullptr};
+  mattec_session* session = nullptr;
+  ASSERT_EQ(mattec_init(network.model(), network.arena,
+                        static_cast<size_t>(network.plan.arena_bytes), &options, &session),
+            MATTEC_OK);
+  mattec_close(session);
+  EXPECT_GE(stack_size, default_stack_size() + 300001);
+  EXPECT_LE(stack_size, default_stack_size() + 300001 + 65536);
+}
+
+// What a kernel with a large frame does.
+constexpr size_t frame_bytes = 400000;
+std::atomic<int> deep_tasks{0};
+int deep_kernel(void**) {
+  volatile char frame[frame_bytes];
+  for (size_t i = 0; i < frame_bytes; i += 1024) frame[i] = 1;
+  deep_tasks += frame[0];
+  return 0;
+}
+
+void* step_with_deep_kernels(void*) {
+  HandMadeNetwork network(8, 8, 1);
+  mattec_step_record step = {};
+  step.kernel = deep_kernel;
+  step.rows = 200;
+  step.rows_per_task = 1;
+  network.plan.steps = &step;
+  network.plan.step_count = 1;
+  network.plan.stack_bytes = frame_bytes + 8192;
+  const mattec_options options = {4, nullptr, nullptr};
+  mattec_session* session = nullptr;
+  if (mattec_init(network.model(), network.arena, static_cast<size_t>(network.plan.arena_bytes),
+                  &options, &session) != MATTEC_OK)
+    return nullptr;
+  std::vector<uint8_t> picture = noise_picture(8, 8, 1);
+  const mattec_image frame = rgb_image(picture, 8, 8);
+  const mattec_outputs outputs = {};
+  for (int i = 0; i < 20; ++i) mattec_step(session, &frame, nullptr, &outputs);
+  mattec_close(session);
+  return nullptr;
+}
+
+// The C library reads the limit when a program starts: this one starts itself once more.
+TEST(Threads, RunDeepKernelsWhereTheDefaultStackIsSmall) {
+  if (std::getenv("MATTEC_SMALL_STACK") != nullptr) {
+    ASSERT_LE(default_stack_size(), size_t{256} * 1024);
+    // The caller's own stack is the caller's business.
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, size_t{1} << 21);
+    pthread_t caller_thread;
+    ASSERT_EQ(__real_pthread_create(&caller_thread, &attributes, step_with_deep_kernels, nullptr),
+              0);
+    __real_pthread_join(caller_thread, nullptr);
+    EXPECT_EQ(deep_tasks, 20 * 200);
+    return;
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit = {size_t{256} * 1024, size_t{256} * 1024};
+    setrlimit(RLIMIT_STACK, &limit);
+    setenv("MATTEC_SMALL_STACK", "1", 1);
+    execl("/proc/self/exe", "test", "--gtest_filter=Threads.RunDeepKernels*", nullptr);
+    _exit(127);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_FALSE(WIFSIGNALED(status)) << "ended by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(Threads, AFailingPoolLeavesNothingBehind) {

@@ -4,9 +4,14 @@
 #include <csignal>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "ir/interpreter.h"
+#include "targets/checksums.h"
+#include "targets/library_name.h"
 #include "tests/compiled_archive.h"
 
 namespace mattec::test {
@@ -158,7 +163,8 @@ std::string compile_error(const std::function<void(targets::CompileOptions&)>& c
 
 TEST(CompileErrors, UnknownTarget) {
   EXPECT_EQ(compile_error([](auto& options) { options.target = "x86-64-avx3"; }),
-            "unknown target \"x86-64-avx3\"; known are host, x86-64-avx2, x86-64-avx512vnni");
+            "unknown target \"x86-64-avx3\"; the nearest is \"x86-64-avx2\"; known are host, "
+            "x86-64-avx2, x86-64-avx512vnni");
 }
 
 TEST(CompileErrors, Size) {
@@ -175,6 +181,57 @@ TEST(CompileErrors, Name) {
     EXPECT_NE(error.find("is no C identifier; use letters, digits and _"), std::string::npos)
         << error;
   }
+}
+
+// What stands in the name's way is in every system's include and library folders.
+TEST(CompileErrors, NameThatTheSystemHas) {
+  const std::pair<const char*, const char*> names[] = {
+      {"mattec", "belongs to mattec.h"},
+      {"MATTEC_error", "belongs to mattec.h"},  // MATTEC_ERROR_ABI_VERSION is a status
+      {"stdint", "would hide the header <stdint.h>"},
+      {"String", "would hide the header <string.h>"},  // where capitals do not count
+      {"pthread", "would hide the header <pthread.h>"},
+      {"m", "linked instead of the system's libm"},
+      {"int8", "redefine a macro of <stdint.h>"}};
+  for (const auto& [name, problem] : names) {
+    const std::string error = compile_error([&, n = name](auto& options) { options.name = n; });
+    EXPECT_NE(error.find(problem), std::string::npos) << name << ": " << error;
+  }
+  EXPECT_NE(compile_error([](auto& o) { o.name = std::string(251, 'a'); }).find("is too long"),
+            std::string::npos);
+  // Keywords are no problem: the header holds the name with something behind it.
+  for (const char* name : {"for", "register", "mat", "rvm2", "my_matte"})
+    EXPECT_NO_THROW(targets::require_library_name(name)) << name;
+}
+
+// In a member that is for mattec alone, and in the manifest.
+TEST(Library, CarriesAChecksumThatNoProgramSees) {
+  const targets::CompiledLibrary compiled = compile_example("x86-64-avx2", "rvm", {16, 16});
+  const std::string_view archive(reinterpret_cast<const char*>(compiled.archive.data()),
+                                 compiled.archive.size());
+  const std::optional<Checksum> of_archive = find_checksum(archive, targets::archive_marker);
+  ASSERT_TRUE(of_archive);
+  EXPECT_TRUE(of_archive->is_right());
+  const nlohmann::json manifest = nlohmann::json::parse(compiled.manifest);
+  EXPECT_EQ(manifest["archive_checksum"], of_archive->written);
+  const std::optional<Checksum> own = find_checksum(compiled.manifest, targets::manifest_marker);
+  ASSERT_TRUE(own);
+  EXPECT_TRUE(own->is_right());
+  EXPECT_EQ(manifest["checksum"], own->written);
+
+  const ScratchFolder folder;
+  targets::write_library(compiled, "rvm", folder.path());
+  const std::string at = folder / "x86-64-avx2", program = folder / "program";
+  write_text(folder / "user.c",
+             "#include \"rvm.h\"\nint main(void) { return rvm_model.functions == 0; }\n");
+  const Outcome built =
+      run(std::string(MATTEC_CC " -I") + at + " " + (folder / "user.c") +
+          " -Wl,--fatal-warnings -Wl,--whole-archive " + at +
+          "/librvm.a -Wl,--no-whole-archive -lpthread -o " + program + " && " + program);
+  EXPECT_EQ(built.status, 0) << built.output;
+  std::ifstream file(program, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_EQ(bytes.find(targets::archive_marker), std::string::npos);
 }
 
 TEST(CompileErrors, Graph) {

@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/checksum.h"
 #include "base/error.h"
+#include "targets/checksums.h"
 #include "targets/load_library.h"
 
 namespace mattec::targets {
@@ -69,7 +71,10 @@ TEST(LoadLibrary, CopiesKeepTheCodeAndTwoLibrariesLiveSideBySide) {
 }
 
 TEST(LoadLibrary, NamesAMissingFile) {
-  EXPECT_EQ(error_of("nowhere/librvm.a"), "nowhere/librvm.a: No such file or directory");
+  EXPECT_EQ(error_of("nowhere/librvm.a")
+                .find("nowhere/librvm.a: cannot be opened: No such file or directory"),
+            0U);
+  EXPECT_NE(error_of("/dev/zero").find("is a device, not a file"), std::string::npos);
 }
 
 TEST(LoadLibrary, RefusesWhatIsNoArchive) {
@@ -78,8 +83,6 @@ TEST(LoadLibrary, RefusesWhatIsNoArchive) {
 }
 
 TEST(LoadLibrary, RefusesAnArchiveWithoutModel) {
-  EXPECT_NE(error_of(write_scratch("libnone.a", "!<arch>\n")).find("holds no object file"),
-            std::string::npos);
   EXPECT_NE(error_of(EMPTY_LIBRARY).find("holds no symbol <name>_model"), std::string::npos);
 }
 
@@ -96,17 +99,50 @@ TEST(LoadLibrary, RefusesAnotherArchitecture) {
       "ELF");
   ASSERT_NE(elf, std::string::npos);
   bytes[elf + 18] = static_cast<char>(183);  // e_machine: AArch64
-  const std::string error = error_of(write_scratch("libarm.a", bytes));
-  EXPECT_NE(error.find("was compiled for aarch64"), std::string::npos) << error;
+  seal(bytes.data(), bytes.size(), archive_marker);
+  const std::string path = write_scratch("libarm.a", bytes);
+  EXPECT_NE(error_of(path).find("was compiled for aarch64"), std::string::npos);
+  EXPECT_THROW(LoadedLibrary::load(path), OtherProcessor);
 }
 
-// Cut off anywhere, an archive gives an error (or, where only padding is lost, still loads).
-TEST(LoadLibrary, SurvivesTruncationAnywhere) {
+// Whatever byte it is: in a header, in code, in a table, in padding, in the checksum itself.
+TEST(LoadLibrary, NoticesEveryDamagedByte) {
   const std::string bytes = read_file(FAKE_LIBRARY);
-  int refused = 0;
-  for (size_t size = 0; size < bytes.size(); size += 97)
-    refused += error_of(write_scratch("libcut.a", bytes.substr(0, size))) != "no error";
-  EXPECT_EQ(refused, static_cast<int>((bytes.size() + 96) / 97));
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    std::string damaged = bytes;
+    damaged[i] = static_cast<char>(damaged[i] ^ (1 << i % 8));
+    const std::string error = error_of(write_scratch("libdamaged.a", damaged));
+    ASSERT_EQ(error.find(testing::TempDir() + "libdamaged.a: "), 0U) << "byte " << i << error;
+    ASSERT_TRUE(error.find("compile it again") != std::string::npos ||
+                error.find("is no static library") != std::string::npos)
+        << "byte " << i << ": " << error;
+  }
+}
+
+TEST(LoadLibrary, NoticesWhatIsAppended) {
+  const std::string bytes = read_file(FAKE_LIBRARY);
+  const std::string member = "more.o/         0           0     0     644     2         `\nxx";
+  for (const std::string& more : {std::string("\n"), std::string(1, '\0'), member, bytes})
+    EXPECT_NE(error_of(write_scratch("liblonger.a", bytes + more)).find("damaged"),
+              std::string::npos);
+}
+
+// As versions before the checksum wrote them.
+TEST(LoadLibrary, RefusesALibraryWithoutChecksum) {
+  std::string bytes = read_file(FAKE_LIBRARY);
+  const size_t at = bytes.find(archive_marker);
+  ASSERT_NE(at, std::string::npos);
+  bytes.replace(at, archive_marker.size() + checksum_digits,
+                std::string(archive_marker.size() + checksum_digits, ' '));
+  const std::string error = error_of(write_scratch("libold.a", bytes));
+  EXPECT_NE(error.find("has no checksum"), std::string::npos) << error;
+  EXPECT_NE(error.find("compile it again"), std::string::npos) << error;
+}
+
+TEST(LoadLibrary, NoticesTruncationAnywhere) {
+  const std::string bytes = read_file(FAKE_LIBRARY);
+  for (size_t size = 0; size < bytes.size(); ++size)
+    ASSERT_NE(error_of(write_scratch("libcut.a", bytes.substr(0, size))), "no error") << size;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/sealed_manifest.h"
 #include "tests/tools_command.h"
 
 namespace mattec::tools {
@@ -119,8 +120,8 @@ TEST(Bench, JsonHasTheAgreedShape) {
   const Scratch scratch;
   fs::create_directories(scratch / "product/some-target");
   fs::copy(FAKE_LIBRARY, scratch / "product/some-target/libfake.a");
-  write_bytes(scratch / "product/some-target/fake.json",
-              R"({"name": "fake", "target": "some-target", "gmac": 0.5})");
+  write_manifest(scratch / "product/some-target/fake.json",
+                 {{"name", "fake"}, {"target", "some-target"}, {"gmac", 0.5}}, FAKE_LIBRARY);
   const Json report =
       json_of(command(scratch, {"bench", scratch / "product", "--iterations", "5", "--json"}));
   ASSERT_EQ(report["results"].size(), 1U);
@@ -168,7 +169,7 @@ TEST(Inspect, ReportsADamagedManifestAndLibrary) {
   fs::copy(FAKE_LIBRARY, scratch / "libfake.a");
   write_bytes(scratch / "fake.json", "{\"name\": ");
   expect_failure(command(scratch, {"inspect", scratch / "libfake.a"}), 1,
-                 "fake.json: is no JSON object");
+                 "fake.json: has no checksum of mattec's");
   write_bytes(scratch / "libfake.a", "!<arch>\nbroken");
   expect_failure(command(scratch, {"inspect", scratch / "libfake.a"}), 1, "libfake.a");
 }

@@ -12,7 +12,9 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/note.h"
+#include "base/text.h"
 #include "tools/bench_library.h"
+#include "tools/json_text.h"
 #include "tools/library_engine.h"
 #include "tools/manifest.h"
 #include "tools/peak.h"
@@ -90,17 +92,18 @@ void bench(const BenchArguments& arguments) {
         if (!std::filesystem::is_directory(path)) throw;
       }
   if (results.empty()) throw Error(refusals);
-  if (!refusals.empty()) note(fmt::format("not measured: {}", refusals));
+  if (!refusals.empty()) note("not measured: " + refusals);
   if (!arguments.json) return print_bench(results);
   Json list = Json::array();
   for (const BenchResult& result : results) list.push_back(to_json(result));
-  fmt::print("{}\n", Json({{"results", list}}).dump(2));
+  fmt::print("{}\n", json_text({{"results", list}}));
 }
 
 }  // namespace
 
 BenchResult bench_library(const std::string& path, int threads, int iterations) {
   const targets::LoadedLibrary library = targets::LoadedLibrary::load(path);
+  const Json manifest = read_manifest(path, library.checksum());
   LibrarySession session(library, path, threads);
   Progress progress("bench " + path, iterations);
   const std::optional<DotProduct> kind = dot_product_of(plan_of(library).cpu_features);
@@ -115,7 +118,6 @@ BenchResult bench_library(const std::string& path, int threads, int iterations) 
   result.threads = threads;
   result.ms_min = milliseconds.front();
   result.ms_median = milliseconds[milliseconds.size() / 2];
-  const Json manifest = read_manifest(path);
   if (manifest.is_object()) {
     result.target = manifest.value("target", "");
     if (manifest.contains("gmac")) result.gmac = manifest["gmac"].get<double>();
@@ -127,13 +129,15 @@ BenchResult bench_library(const std::string& path, int threads, int iterations) 
 
 void print_bench(const std::vector<BenchResult>& results) {
   size_t width = 7;
-  for (const BenchResult& result : results) width = std::max(width, result.library.size());
+  for (const BenchResult& result : results)
+    width = std::max(width, printable(result.library).size());
   fmt::print("{:<{}}  {:<18}  {:>9}  {:>7}  {:>8}  {:>9}  {:>6}  {:>9}\n", "library", width,
              "target", "size", "threads", "ms (min)", "ms (med.)", "GMAC", "% of peak");
   for (const BenchResult& result : results)
-    fmt::print("{:<{}}  {:<18}  {:>9}  {:>7}  {:>8.2f}  {:>9.2f}  {:>6}  {:>9}\n", result.library,
-               width, result.target, size_text(result.size), result.threads, result.ms_min,
-               result.ms_median, column(result.gmac, 3), column(result.percent_of_peak, 1));
+    fmt::print("{:<{}}  {:<18}  {:>9}  {:>7}  {:>8.2f}  {:>9.2f}  {:>6}  {:>9}\n",
+               printable(result.library), width, result.target, size_text(result.size),
+               result.threads, result.ms_min, result.ms_median, column(result.gmac, 3),
+               column(result.percent_of_peak, 1));
 }
 
 void add_bench(CLI::App& mattec) {
@@ -144,7 +148,7 @@ void add_bench(CLI::App& mattec) {
   add_threads_option(*verb, arguments->threads);
   verb->add_option("--iterations", arguments->iterations,
                    "Frames to time, after three that warm up")
-      ->check(number_within(1, 100000))
+      ->check(whole_number_within(1, 100000))
       ->capture_default_str();
   verb->add_flag("--json", arguments->json, "Print one JSON object");
   verb->callback([arguments] { bench(*arguments); });

@@ -1,5 +1,8 @@
 #include "tools/checkpoint.h"
 
+#include <fmt/core.h>
+
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -22,6 +25,8 @@ constexpr const char* training_file = "training.pt";
 constexpr const char* start_file = "start.mattec";
 constexpr const char* before_block_file = "before_block.mattec";
 constexpr const char* reconstructed_file = "reconstructed.mattec";
+constexpr const char* all_files[] = {state_file, policy_file,       training_file,
+                                     start_file, before_block_file, reconstructed_file};
 
 std::string in(const std::string& folder, const char* file) {
   return (fs::path(folder) / file).string();
@@ -40,6 +45,18 @@ std::string dumped(const Json& json) {
 
 void write_text(const std::string& path, const std::string& text) {
   write_file(path, text.data(), text.size(), path);
+}
+
+// The folder will be replaced as a whole.
+void require_no_other_files(const std::string& folder) {
+  std::error_code none;
+  for (fs::directory_iterator entry(folder, none), end; !none && entry != end;
+       entry.increment(none)) {
+    const std::string name = entry->path().filename().string();
+    if (std::find(std::begin(all_files), std::end(all_files), name) == std::end(all_files))
+      throw Error(
+          fmt::format("{}: holds a file that is no checkpoint's ({}); move it away", folder, name));
+  }
 }
 
 Json blocks_json(const quant::ReconstructionRecord& record) {
@@ -80,11 +97,19 @@ void read_state(const Json& state, Checkpoint& checkpoint) {
 
 }  // namespace
 
+std::vector<std::string> checkpoint_files(const std::string& folder) {
+  std::vector<std::string> files;
+  files.reserve(std::size(all_files));
+  for (const char* file : all_files) files.push_back(in(folder, file));
+  return files;
+}
+
 std::string checkpoint_path(const std::string& output) {
   return fs::path(output).replace_extension(".checkpoint").string();
 }
 
 void write_checkpoint(const Checkpoint& checkpoint, const std::string& folder) {
+  require_no_other_files(folder);
   StagedPath staged(folder, StagedPath::Kind::folder);
   const std::string& hidden = staged.path();
   staged.with_final_name([&] {
@@ -98,16 +123,13 @@ void write_checkpoint(const Checkpoint& checkpoint, const std::string& folder) {
       write_text(in(hidden, training_file), checkpoint.training.state);
     }
   });
-  remove_checkpoint(folder);
-  staged.commit();
+  staged.replace_folder();
 }
 
 void remove_checkpoint(const std::string& folder) {
   std::error_code ignored;
   if (!fs::is_directory(fs::symlink_status(folder, ignored))) return;  // somebody else's
-  for (const char* file :
-       {state_file, policy_file, training_file, start_file, before_block_file, reconstructed_file})
-    fs::remove(in(folder, file), ignored);
+  for (const char* file : all_files) fs::remove(in(folder, file), ignored);
   fs::remove(folder, ignored);  // not if it holds something
 }
 

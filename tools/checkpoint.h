@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "ir/graph.h"
 #include "quant/policy.h"
@@ -22,7 +23,11 @@ struct Checkpoint {
 // Folder of x.mattec's checkpoint: x.checkpoint.
 std::string checkpoint_path(const std::string& output);
 
-// Instead of the one that is there. Throws Error, also where the folder holds other files.
+// Paths of what it may consist of.
+std::vector<std::string> checkpoint_files(const std::string& folder);
+
+// Instead of the one that is there, in one step. Throws Error, also where the folder holds other
+// files.
 void write_checkpoint(const Checkpoint& checkpoint, const std::string& folder);
 // Files of a checkpoint alone, and the folder if nothing else is in it. Nothing where `folder` is
 // no folder.

@@ -6,12 +6,16 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <thread>
 
 #include "base/error.h"
 #include "base/staged_path.h"
+#include "base/text.h"
 #include "ir/model_file.h"
+#include "targets/library_files.h"
 #include "tools/compile_network.h"
+#include "tools/overwriting.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
 
@@ -29,51 +33,45 @@ struct CompileArguments {
   std::string name = "rvm";
 };
 
-void require_available(const CompileArguments& arguments) {
-  for (const std::string& target : arguments.targets) targets::find_target(target);  // may throw
+// All that the command line can get wrong, before the model is read.
+void require_possible(const CompileArguments& arguments) {
+  std::set<std::string> seen;
+  for (const std::string& target : arguments.targets) {
+    targets::CompileOptions options;
+    options.target = target;
+    options.size = *arguments.size;
+    options.name = arguments.name;
+    targets::require_valid(options);
+    if (!seen.insert(target).second) throw UsageError("--target names " + target + " twice");
+  }
   if (arguments.downsample_ratio != 1)
-    throw Error(
+    throw UsageError(
         "--downsample-ratio: this version of mattec does not compile the refiner; use 1, "
         "and compile for the size at which to matte");
   if (arguments.warp)
-    throw Error("--warp: this version of mattec does not compile the warp stage; leave it out");
-}
-
-// Moves the files of one target beside what may already lie there.
-void put_in_place(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::create_directories(to, error);
-  for (fs::directory_iterator entry(from), end; !error && entry != end; ++entry)
-    fs::rename(entry->path(), to / entry->path().filename(), error);
-  if (error) throw Error(fmt::format("{}: cannot be written: {}", to.string(), error.message()));
-}
-
-void require_folder(const std::string& output) {
-  std::error_code error;
-  if (fs::exists(output, error) && !fs::is_directory(output, error))
-    throw Error(output + ": is a file; name a folder for the libraries");
+    throw UsageError(
+        "--warp: this version of mattec does not compile the warp stage; leave it out");
+  targets::require_places(arguments.targets, arguments.name, arguments.output);
+  for (const std::string& target : arguments.targets)
+    for (const std::string& file : targets::library_files(arguments.name))
+      require_not_read((fs::path(arguments.output) / target / file).string(), {arguments.model});
 }
 
 void compile(const CompileArguments& arguments) {
-  require_available(arguments);
-  require_folder(arguments.output);
+  require_possible(arguments);
   const ir::Graph graph = ir::read_model(arguments.model);
   if (graph.stage != ir::Stage::quantized)
     throw Error(arguments.model + ": is not quantized; make a .mattec file with mattec quantize");
-  // Everything is compiled and written before the first file shows: a failure leaves nothing.
-  const StagedPath staged(arguments.output, StagedPath::Kind::folder);
+  // Everything is compiled before the first file shows: a failure leaves nothing.
   std::vector<targets::CompiledLibrary> libraries;
-  for (const std::string& target : arguments.targets) {
+  for (const std::string& target : arguments.targets)
     libraries.push_back(compile_network(graph, target, *arguments.size, arguments.name));
-    staged.with_final_name(
-        [&] { targets::write_library(libraries.back(), arguments.name, staged.path()); });
-  }
+  targets::place_libraries(libraries, arguments.name, arguments.output);
   for (const targets::CompiledLibrary& library : libraries) {
     const fs::path folder = fs::path(arguments.output) / library.target;
-    put_in_place(fs::path(staged.path()) / library.target, folder);
-    fmt::print("{}: {} at {}, {:.2f} MB\n", (folder / ("lib" + arguments.name + ".a")).string(),
-               graph.name, size_text(*arguments.size),
-               static_cast<double>(library.archive.size()) / 1e6);
+    const std::string archive = (folder / ("lib" + arguments.name + ".a")).string();
+    fmt::print("{}: {} at {}, {:.2f} MB\n", printable(archive), printable(graph.name),
+               size_text(*arguments.size), static_cast<double>(library.archive.size()) / 1e6);
   }
 }
 
@@ -115,6 +113,7 @@ void add_compile(CLI::App& mattec) {
       ->capture_default_str();
   verb->add_option("-o,--output", arguments->output, "Folder that gets a folder per target")
       ->required()
+      ->check(not_empty())
       ->type_name("DIR");
   verb->callback([arguments] { compile(*arguments); });
 }

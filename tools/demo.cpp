@@ -13,6 +13,7 @@
 #include "media/scale.h"
 #include "nano/clip_generator.h"
 #include "nano/embedded.h"
+#include "targets/library_files.h"
 #include "tools/bench_library.h"
 #include "tools/compile_network.h"
 #include "tools/evaluate_clip.h"
@@ -213,6 +214,7 @@ void add_demo(CLI::App& mattec) {
       "demo", "Quantize, compile and run the network inside mattec on a generated clip");
   const auto arguments = std::make_shared<DemoArguments>();
   verb->add_option("-o,--output", arguments->output, "Folder for everything it makes")
+      ->check(not_empty())
       ->capture_default_str();
   add_threads_option(*verb, arguments->threads);
   verb->callback([arguments] {

@@ -5,11 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "media/scale.h"
 #include "media/truth.h"
 #include "quant/metrics.h"
 #include "tools/engine.h"
 #include "tools/evaluate_clip.h"
+#include "tools/json_text.h"
 #include "tools/progress.h"
 #include "tools/truth_comparison.h"
 #include "tools/verbs.h"
@@ -35,8 +37,7 @@ void print_json(const std::vector<std::string>& names, const std::vector<Matting
     clip.update(scores_json(scores[i]));
     clips.push_back(clip);
   }
-  fmt::print("{}\n",
-             Json({{"clips", clips}, {"mean", scores_json(quant::mean_of(scores))}}).dump(2));
+  fmt::print("{}\n", json_text({{"clips", clips}, {"mean", scores_json(quant::mean_of(scores))}}));
 }
 
 void eval(const EvalArguments& arguments) {
@@ -56,10 +57,13 @@ void eval(const EvalArguments& arguments) {
 }  // namespace
 
 void print_scores(const std::vector<std::string>& names, const std::vector<MattingScores>& scores) {
+  std::vector<std::string> shown;
+  shown.reserve(names.size());
+  for (const std::string& name : names) shown.push_back(printable(name));
   size_t width = 4;
-  for (const std::string& name : names) width = std::max(width, name.size());
+  for (const std::string& name : shown) width = std::max(width, name.size());
   print_score_headings(width);
-  for (size_t i = 0; i < names.size(); ++i) print_score_row(names[i], width, scores[i]);
+  for (size_t i = 0; i < shown.size(); ++i) print_score_row(shown[i], width, scores[i]);
   if (names.size() > 1) print_score_row("mean", width, quant::mean_of(scores));
 }
 
@@ -99,10 +103,8 @@ void add_eval(CLI::App& mattec) {
                    "foregrounds in fgr/ and their mattes in pha/, or folders of such")
       ->required();
   CLI::Option* backgrounds = add_truth_options(*verb, arguments->truth);
-  verb->add_option("--seed", arguments->truth.seed, "Of everything random in composed clips")
-      ->type_name("N")
-      ->needs(backgrounds)
-      ->capture_default_str();
+  add_seed_option(*verb, arguments->truth.seed, "Of everything random in composed clips")
+      ->needs(backgrounds);
   add_threads_option(*verb, arguments->options.threads);
   add_size_option(*verb, "--size", arguments->options.size,
                   "Size to matte and compare at (models that are not compiled; default: each "

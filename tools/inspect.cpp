@@ -6,11 +6,13 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "frontend/read_network.h"
 #include "ir/graph.h"
 #include "ir/model_file.h"
 #include "tools/engine.h"
 #include "tools/inspect_library.h"
+#include "tools/json_text.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
@@ -75,8 +77,8 @@ void print_graph(const std::string& path, const ir::Graph& graph) {
   std::string counts;
   for (const auto& [kind, count] : kinds)
     counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, kind);
-  fmt::print("{}: {}, {} graph of {} operations ({})\n", path, graph.name, ir::name_of(graph.stage),
-             graph.ops.size(), counts);
+  fmt::print("{}: {}, {} graph of {} operations ({})\n", printable(path), printable(graph.name),
+             ir::name_of(graph.stage), graph.ops.size(), counts);
   fmt::print("{} parameters, weights {:.2f} MB, {} recurrent states\n\n{}", weights.parameters,
              static_cast<double>(weights.bytes) / 1e6, graph.states.size(), ir::dump(graph));
 }
@@ -87,7 +89,7 @@ void inspect(const InspectArguments& arguments) {
   const ir::Graph graph =
       is_model ? ir::read_model(arguments.path) : frontend::read_network(arguments.path);
   if (arguments.json)
-    fmt::print("{}\n", to_json(arguments.path, graph).dump(2));
+    fmt::print("{}\n", json_text(to_json(arguments.path, graph)));
   else
     print_graph(arguments.path, graph);
 }

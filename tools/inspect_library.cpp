@@ -6,8 +6,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "targets/inspect.h"
 #include "tools/engine.h"
+#include "tools/json_text.h"
 #include "tools/manifest.h"
 
 namespace mattec::tools {
@@ -53,7 +55,7 @@ Json kernels_of(const Json& manifest, const LibraryContents& contents) {
 
 Json describe(const std::string& path) {
   const LibraryContents contents = targets::inspect_library(path);
-  const Json manifest = read_manifest(path);
+  const Json manifest = read_manifest(path, contents.checksum);
   Json result = {{"library", path}};
   for (const char* key : {"network", "target", "size"})
     if (manifest.is_object() && manifest.contains(key)) result[key] = manifest[key];
@@ -81,7 +83,7 @@ std::string joined(const Json& list) {
 }
 
 void print(const Json& library) {
-  fmt::print("{}: {} for {} at {}\n", library["library"].get<std::string>(),
+  fmt::print("{}: {} for {} at {}\n", printable(library["library"].get<std::string>()),
              library.value("network", "network"),
              library.value("target", library["architecture"].get<std::string>()),
              library.value("size", "unknown size"));
@@ -111,7 +113,7 @@ void inspect_libraries(const std::string& path, bool json) {
   if (json) {
     // A library's own object for a library; a list of them for a folder.
     const bool single = libraries.size() == 1;
-    fmt::print("{}\n", (single ? libraries[0] : Json{{"libraries", libraries}}).dump(2));
+    fmt::print("{}\n", json_text(single ? libraries[0] : Json{{"libraries", libraries}}));
     return;
   }
   for (size_t i = 0; i < libraries.size(); ++i) {

@@ -1,13 +1,15 @@
 #include "tools/library_engine.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/note.h"
 #include "media/frame_source.h"
+#include "tools/manifest.h"
 
 namespace mattec::tools {
 namespace fs = std::filesystem;
@@ -89,8 +91,10 @@ LibrarySession::LibrarySession(const targets::LoadedLibrary& library, const std:
   options.threads = threads;
   const mattec_status status =
       mattec_init(library_.model(), arena_.get(), bytes, &options, &session_);
-  if (status != MATTEC_OK)
-    throw Error(fmt::format("{}: {}", path, mattec_message(library_.model(), status)));
+  if (status == MATTEC_OK) return;
+  const std::string problem = fmt::format("{}: {}", path, mattec_message(library_.model(), status));
+  if (status == MATTEC_ERROR_UNSUPPORTED_CPU) throw targets::OtherProcessor(problem);
+  throw Error(problem);
 }
 
 LibrarySession::~LibrarySession() { mattec_close(session_); }
@@ -146,27 +150,34 @@ std::vector<std::string> libraries_at(const std::string& path) {
 
 std::unique_ptr<Model> open_libraries(const std::string& path, const ModelOptions& options) {
   if (options.size || options.downsample_ratio != 1)
-    throw Error(path +
-                ": is compiled for one size and ratio; leave out --size and "
-                "--downsample-ratio, or name the model it was compiled from");
+    throw UsageError(path +
+                     ": is compiled for one size and ratio; leave out --size and "
+                     "--downsample-ratio, or name the model it was compiled from");
   const std::vector<std::string> libraries = libraries_at(path);
   require_one_network(path, libraries);
   std::unique_ptr<Model> best;
   int64_t best_features = -1;
-  std::string refusals;
+  std::vector<std::string> foreign, bad;
   for (const std::string& file : libraries) {
     try {
       const targets::LoadedLibrary library = targets::LoadedLibrary::load(file);
+      read_manifest(file, library.checksum());                     // throws if they do not match
       const LibrarySession trial(library, file, options.threads);  // throws if it is refused
       const int64_t features = plan_of(library).cpu_features;
       if (features <= best_features) continue;
       best_features = features;
       best = std::make_unique<LibraryModel>(library, file, options.threads);
+    } catch (const targets::OtherProcessor& error) {
+      foreign.emplace_back(error.what());
     } catch (const Error& error) {
-      refusals += (refusals.empty() ? "" : "; ") + std::string(error.what());
+      bad.emplace_back(error.what());
     }
   }
-  if (!best) throw Error(refusals);
+  if (!best) {
+    bad.insert(bad.end(), foreign.begin(), foreign.end());
+    throw Error(fmt::format("{}", fmt::join(bad, "; ")));
+  }
+  for (const std::string& problem : bad) note(problem + "; another library is used instead");
   return best;
 }
 

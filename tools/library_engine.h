@@ -14,7 +14,7 @@ namespace mattec::tools {
 // A library's session with the memory it needs.
 class LibrarySession {
  public:
-  // Throws Error naming `path` where the library refuses: another processor, version, threads.
+  // Throws Error naming `path` where the library refuses: another version, threads; OtherProcessor.
   LibrarySession(const targets::LoadedLibrary& library, const std::string& path, int threads);
   ~LibrarySession();
   LibrarySession(const LibrarySession&) = delete;

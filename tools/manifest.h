@@ -6,8 +6,9 @@
 
 namespace mattec::tools {
 
-// Of the library `path` = FOLDER/lib<name>.a: FOLDER/<name>.json. Null if there is none (a library
-// works without). Throws Error where it is there but no JSON object.
-nlohmann::ordered_json read_manifest(const std::string& path);
+// Of the library `path` = FOLDER/lib<name>.a, whose checksum is `archive_checksum`:
+// FOLDER/<name>.json. Null if there is none (a library works without). Throws Error where it is
+// there but damaged, or not the one that was written with the library.
+nlohmann::ordered_json read_manifest(const std::string& path, const std::string& archive_checksum);
 
 }  // namespace mattec::tools

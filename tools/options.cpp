@@ -1,21 +1,35 @@
 // Option types that several verbs share.
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <cerrno>
+#include <cstdlib>
+#include <limits>
 
+#include "base/text.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
 namespace {
 
+// Decimal digits, no zero before others.
+bool parse_whole(const std::string& text, uint64_t& value) {
+  if (text.empty() || text.find_first_not_of("0123456789") != std::string::npos) return false;
+  if (text.size() > 1 && text[0] == '0') return false;
+  errno = 0;
+  value = std::strtoull(text.c_str(), nullptr, 10);
+  return errno == 0;
+}
+
 bool parse_size(const std::string& text, ir::Size& size) {
-  constexpr int largest = 16384;
-  int width = 0, height = 0, end = 0;
-  const int fields = std::sscanf(text.c_str(), "%5dx%5d%n", &width, &height, &end);
-  if (fields != 2 || static_cast<size_t>(end) != text.size()) return false;
+  constexpr uint64_t largest = 16384;
+  uint64_t width = 0, height = 0;
+  const size_t by = text.find('x');
+  if (by == std::string::npos || !parse_whole(text.substr(0, by), width) ||
+      !parse_whole(text.substr(by + 1), height))
+    return false;
   if (width < 1 || height < 1 || width > largest || height > largest) return false;
-  size = {height, width};
+  size = {static_cast<int>(height), static_cast<int>(width)};
   return true;
 }
 
@@ -62,6 +76,32 @@ CLI::Validator number_within(double lowest, double highest) {
         return fmt::format("write a number from {} to {}, not {}", lowest, highest, text);
       },
       fmt::format("{} - {}", lowest, highest));
+}
+
+CLI::Validator whole_number_within(uint64_t lowest, uint64_t highest) {
+  return CLI::Validator(
+      [lowest, highest](std::string& text) {
+        uint64_t value = 0;
+        if (parse_whole(text, value) && value >= lowest && value <= highest) return std::string();
+        return fmt::format("write a whole number from {} to {}, not {}", lowest, highest, text);
+      },
+      fmt::format("{} - {}", lowest, highest));
+}
+
+CLI::Validator one_of(const std::vector<std::string>& words) {
+  const std::string all = fmt::format("{}", fmt::join(words, ", "));
+  return CLI::Validator(
+      [words, all](std::string& text) {
+        if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
+        return fmt::format("write one of {}, not {}{}", all, text, hint_at_nearest(text, words));
+      },
+      fmt::format("{{{}}}", fmt::join(words, ",")));
+}
+
+CLI::Validator not_empty() {
+  return CLI::Validator(
+      [](std::string& text) { return text.empty() ? "write a name, not nothing" : std::string(); },
+      "");
 }
 
 CLI::Option* add_rate_option(CLI::App& verb, const std::string& name, media::Rational& rate,
@@ -125,26 +165,34 @@ CLI::Option* add_truth_options(CLI::App& verb, media::TruthOptions& truth) {
   CLI::Option* backgrounds =
       verb.add_option("--backgrounds", truth.backgrounds,
                       "Images, videos and folders of frames to compose foregrounds with")
+          ->check(not_empty())
           ->type_name("FOLDER");
   verb.add_option("--clips", truth.clips, "Clips to compose (default: one of each foreground)")
-      ->check(number_within(1, 100000))
+      ->check(whole_number_within(1, 100000))
       ->type_name("N")
       ->needs(backgrounds);
   verb.add_option("--frames", truth.frames,
                   "Frames of each clip, at most (default: all; of composed clips 100)")
-      ->check(number_within(1, 1000000))
+      ->check(whole_number_within(1, 1000000))
       ->type_name("N");
   verb.add_option_function<std::string>(
           "--motion", [&truth](const std::string& text) { truth.motion = text == "on"; },
           "Random slow motion of foregrounds (default: of single images only)")
-      ->check(CLI::IsMember({"on", "off"}))
+      ->check(one_of({"on", "off"}))
       ->needs(backgrounds);
   return backgrounds;
 }
 
 CLI::Option* add_threads_option(CLI::App& verb, int& threads) {
   return verb.add_option("--threads", threads, "Threads to compute with")
-      ->check(number_within(1, 64))
+      ->check(whole_number_within(1, 64))
+      ->type_name("N")
+      ->capture_default_str();
+}
+
+CLI::Option* add_seed_option(CLI::App& verb, uint64_t& seed, const std::string& help) {
+  return verb.add_option("--seed", seed, help)
+      ->check(whole_number_within(0, std::numeric_limits<uint64_t>::max()))
       ->type_name("N")
       ->capture_default_str();
 }

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "base/interrupt.h"
+#include "base/text.h"
 
 namespace mattec::tools {
 
@@ -48,7 +49,7 @@ void Progress::show(const std::string& state, double fraction) {
   const std::string left = fraction > 0
                                ? duration_text(elapsed * (1 - fraction) / fraction) + " left"
                                : duration_text(elapsed);
-  const std::string line = fmt::format("{}: {}, {}", what_, state, left);
+  const std::string line = printable(fmt::format("{}: {}, {}", what_, state, left));
   if (terminal_)
     fmt::print(stderr, "\r\x1b[K{}", line);
   else

@@ -12,6 +12,7 @@
 #include "base/fnv1a.h"
 #include "base/interrupt.h"
 #include "base/staged_path.h"
+#include "base/text.h"
 #include "frontend/read_network.h"
 #include "media/truth.h"
 #include "quant/calibration_options.h"
@@ -19,6 +20,7 @@
 #include "tools/calibration_clips.h"
 #include "tools/checkpoint.h"
 #include "tools/engine.h"
+#include "tools/overwriting.h"
 #include "tools/progress.h"
 #include "tools/quantize_network.h"
 #include "tools/quantize_report.h"
@@ -57,12 +59,23 @@ bool is_on(const std::string& choice, const std::string& method) {
   return choice.empty() ? method == "ptq4vm" : choice == "on";
 }
 
-// Before minutes of work, not after.
-void require_writable(const std::string& output) {
+// Before minutes of work, not after. Also removes what a killed command left of these outputs.
+void require_writable(const QuantizeArguments& arguments) {
+  const std::string& output = arguments.output;
+  std::vector<std::string> inputs = {arguments.model, arguments.policy,
+                                     arguments.truth_options.backgrounds};
+  inputs.insert(inputs.end(), arguments.calibration.begin(), arguments.calibration.end());
+  inputs.insert(inputs.end(), arguments.truth.begin(), arguments.truth.end());
   std::error_code error;
-  for (const std::string& file : {output, json_path(output), html_path(output)})
+  for (const std::string& file : {output, json_path(output), html_path(output)}) {
     if (fs::is_directory(file, error)) throw Error(file + ": is a folder; name another file");
-  const StagedPath trial(output, StagedPath::Kind::file);
+    require_not_read(file, inputs);
+    const StagedPath trial(file, StagedPath::Kind::file);
+  }
+  // It is replaced, and removed when the result is written.
+  const std::string checkpoint = checkpoint_path(output);
+  for (const std::string& file : checkpoint_files(checkpoint)) require_not_read(file, inputs);
+  const StagedPath trial(checkpoint, StagedPath::Kind::folder);
 }
 
 std::vector<media::TruthClip> truth_clips(const QuantizeArguments& arguments) {
@@ -109,19 +122,19 @@ std::string command_of(const QuantizeReport& report, const QuantizeArguments& ar
 }
 
 void print_summary(const QuantizeReport& report, const std::string& method) {
-  fmt::print("{}: {}, {} by {}, {:.2f} MB, calibrated on {} clips in {}\n", report.output,
-             report.quantized.name, report.bits, method,
-             static_cast<double>(fs::file_size(report.output)) / 1e6, report.clips.size(),
+  fmt::print("{}: {}, {} by {}, {:.2f} MB, calibrated on {} clips in {}\n",
+             printable(report.output), printable(report.quantized.name), printable(report.bits),
+             method, static_cast<double>(fs::file_size(report.output)) / 1e6, report.clips.size(),
              duration_text(report.seconds));
   const quant::LowBitShare low = quant::low_bit_share(report.quantized, report.size);
   if (low.share > 0) fmt::print("{:.1f} % of the multiplications are 4 x 4 bit\n", 100 * low.share);
-  fmt::print("{}: errors layer by layer, mattes\n", html_path(report.output));
+  fmt::print("{}: errors layer by layer, mattes\n", printable(html_path(report.output)));
   std::fflush(stdout);
 }
 
 void quantize(const QuantizeArguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
-  require_writable(arguments.output);
+  require_writable(arguments);
   if (!arguments.policy.empty()) require_policy(arguments.policy);
   const ir::Graph imported = frontend::read_network(arguments.model);
   const std::vector<media::TruthClip> truth = truth_clips(arguments);
@@ -142,10 +155,13 @@ void quantize(const QuantizeArguments& arguments) {
   report.quantized = quantize_network(imported, report.clips, report.size, options, &report.record);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   report.seconds = took.count();
-  write_with_report(report);
+  {
+    const InterruptKeepsWork keeps;
+    write_with_report(report);
+  }
   if (!report.record.unfinished) remove_checkpoint(options.checkpoint);
   print_summary(report, arguments.method);
-  if (truth.empty()) return;
+  if (truth.empty() || report.record.interrupted) return;
   // Minutes: what is written stays, whatever happens here.
   ModelOptions at_size;
   at_size.size = arguments.truth_size;
@@ -178,23 +194,24 @@ void add_quantize(CLI::App& mattec) {
                   "Size to compare at (default: each clip's own)")
       ->needs(truth);
   CLI::Option* bits = verb->add_option("--bits", arguments->bits, "Of weights and activations")
-                          ->check(CLI::IsMember({"w8a8", "w4a8", "w4a4"}))
+                          ->check(one_of({"w8a8", "w4a8", "w4a4"}))
                           ->capture_default_str();
   verb->add_option("--policy", arguments->policy,
                    "Instead of --bits: w4a4-96 (more at 4 bits than w4a4), or a .json file that "
                    "says which tensors and weights have 4 or 8 bits")
+      ->check(not_empty())
       ->excludes(bits);
   verb->add_option("--method", arguments->method, "How ranges and roundings are found")
-      ->check(CLI::IsMember({"minmax", "mse", "gptq", "brecq", "qdrop", "ptq4vm"}))
+      ->check(one_of({"minmax", "mse", "gptq", "brecq", "qdrop", "ptq4vm"}))
       ->capture_default_str();
   verb->add_option("--gac", arguments->gac,
                    "Train gains, shifts and scales of activations against the float network's "
                    "mattes (default: on for ptq4vm alone)")
-      ->check(CLI::IsMember({"on", "off"}));
+      ->check(one_of({"on", "off"}));
   verb->add_option("--ofa", arguments->ofa,
                    "Train against changes of the matte that the motion does not explain (default: "
                    "on for ptq4vm alone; without --gac scales alone are trained)")
-      ->check(CLI::IsMember({"on", "off"}));
+      ->check(one_of({"on", "off"}));
   add_size_option(*verb, "--size", arguments->size,
                   "Size of the calibration frames (default 512x288); the result serves any size");
   verb->add_option(
@@ -206,7 +223,7 @@ void add_quantize(CLI::App& mattec) {
       ->capture_default_str();
   verb->add_flag("--resume", arguments->resume,
                  "Go on where Ctrl-C ended the same command while it trained");
-  verb->add_option("--seed", arguments->seed, "Of everything random")->capture_default_str();
+  add_seed_option(*verb, arguments->seed, "Of everything random");
   verb->add_option(
           "-o,--output", arguments->output,
           "The .mattec file to write; its report goes beside it, OUT.report.html and .json")

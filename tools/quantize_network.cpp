@@ -6,9 +6,12 @@
 #include <chrono>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/note.h"
+#include "base/text.h"
 #include "frontend/fuse.h"
 #include "quant/measure_policy.h"
 #include "quant/processors.h"
@@ -106,16 +109,16 @@ quant::ReconstructionOptions reconstruction_for(const QuantizeOptions& options, 
 class Ending {
  public:
   explicit Ending(Clock::time_point end) : end_(end) {}
-  bool is_here() {
+  bool is_here() { return is_interrupted() || Clock::now() > end_; }
+  bool is_interrupted() {
     noting_interrupts(stop_if_interrupted);
-    return interrupted_ || Clock::now() > end_;
+    return interrupted_;
   }
   quant::Progress watched(const Part& part) {
     return [this, part](double fraction, const std::string& what) {
       noting_interrupts([&] { part(fraction, what); });
     };
   }
-  bool interrupted() const { return interrupted_; }
   // `after`: as far as it came.
   void say_stopped(const std::string& after) const {
     if (interrupted_)
@@ -169,6 +172,7 @@ class After {
                           const Part& part) {
     if (!checkpoint.training.state.empty()) return checkpoint.reconstructed;
     options.stop = [this] { return ending_.is_here(); };
+    options.abort = [this] { return ending_.is_interrupted(); };
     quant::ReconstructionRecord& record = checkpoint.reconstruction;
     ir::Graph result = going_on([&] {
       return quant::reconstruct(fused_, checkpoint.start, frames, options, record,
@@ -181,8 +185,9 @@ class After {
   // Interrupted before, it only notes what it would start from.
   ir::Graph trained(const ir::Graph& start, const std::vector<quant::Clip>& frames,
                     quant::TrainingOptions options, Checkpoint& checkpoint, const Part& part) {
-    if (ending_.interrupted() && checkpoint.reconstruction.stopped) return start;
+    if (ending_.is_interrupted() && checkpoint.reconstruction.stopped) return start;
     options.stop = [this] { return ending_.is_here(); };
+    options.abort = [this] { return ending_.is_interrupted(); };
     quant::TrainingRecord& record = checkpoint.training;
     ir::Graph result = going_on([&] {
       return quant::train(fused_, start, frames, options, record, ending_.watched(part));
@@ -195,17 +200,19 @@ class After {
   }
 
   // Writes what goes on from here where an interrupt left anything to do; returns whether it did.
-  bool leave_rest(const Checkpoint& checkpoint) const {
+  bool leave_rest(const Checkpoint& checkpoint) {
     const bool stopped = checkpoint.reconstruction.stopped || !checkpoint.training.state.empty();
-    if (options_.checkpoint.empty() || !ending_.interrupted() || !stopped) return false;
+    if (options_.checkpoint.empty() || !stopped || !ending_.is_interrupted()) return false;
     try {
       write_checkpoint(checkpoint, options_.checkpoint);
       fmt::print(stderr, "the same command with --resume goes on\n");
     } catch (const Error& error) {  // the result matters more
-      fmt::print(stderr, "{}\n", error.what());
+      note(error.what());
     }
     return true;
   }
+
+  bool is_interrupted() { return ending_.is_interrupted(); }
 
  private:
   // Errors of what a checkpoint holds name it.
@@ -290,7 +297,9 @@ void compare(const ir::Graph& fused, const ir::Graph& start, const ir::Graph& re
     if (!trained) throw;
     forget_interrupt();
     fmt::print(stderr, "\ninterrupted: the report has no errors of layers\n");
+    record.interrupted = true;
     record.comparison = {};
+    record.before.reset();
     record.compared.clear();
   }
 }
@@ -300,8 +309,9 @@ void compare(const ir::Graph& fused, const ir::Graph& start, const ir::Graph& re
 void require_policy(const std::string& policy) {
   if (is_named(policy)) return;
   if (std::filesystem::path(policy).extension() != ".json")
-    throw Error(
-        fmt::format("--policy {}: neither w8a8, w4a8, w4a4, w4a4-96 nor a .json file", policy));
+    throw UsageError(
+        fmt::format("--policy {}: neither w8a8, w4a8, w4a4, w4a4-96 nor a .json file{}", policy,
+                    hint_at_nearest(policy, {"w8a8", "w4a8", "w4a4", "w4a4-96"})));
   quant::read_policy(policy);
 }
 
@@ -326,6 +336,9 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   const ir::Graph split = quant::split_graph(fused, checkpoint.policy);
   const std::chrono::duration<double> budget(60 * share_before_report * options.budget_minutes);
   After after(split, options, start + std::chrono::duration_cast<Clock::duration>(budget));
+  // From here on minutes of work are kept at a signal, and end within a second by themselves.
+  std::optional<InterruptKeepsWork> keeps;
+  if (trains || reconstructs) keeps.emplace();
   const double reconstructing = !reconstructs ? 0.4 : trains ? 0.7 : 1;
   ir::Graph quantized = checkpoint.start;
   if (reconstructs)
@@ -339,8 +352,10 @@ ir::Graph quantize_network(const ir::Graph& imported, const std::vector<std::str
   const bool unfinished = after.leave_rest(checkpoint);
   if (record == nullptr) return quantized;
   record->unfinished = unfinished;
-  compare(split, checkpoint.start, quantized, trains || reconstructs, frames,
-          Part(progress, 0.95, 1), *record);
+  record->interrupted = keeps && after.is_interrupted();
+  if (!record->interrupted)
+    compare(split, checkpoint.start, quantized, trains || reconstructs, frames,
+            Part(progress, 0.95, 1), *record);
   record->policy = checkpoint.policy;
   record->reconstruction = std::move(checkpoint.reconstruction);
   record->training = std::move(checkpoint.training);

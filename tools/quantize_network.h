@@ -45,7 +45,8 @@ struct QuantizeRecord {
   quant::TrainingRecord training;  // of no step where nothing trains
   int planned_steps = 0;           // of training, that the budget gives
   bool taught_by_truth = false;    // exact mattes
-  bool unfinished = false;         // interrupted: the checkpoint goes on
+  bool interrupted = false;        // what came after it was left out, `comparison` too
+  bool unfinished = false;         // interrupted, and the checkpoint goes on
 };
 
 // Throws Error for a policy that is neither named above nor in a .json file that can be read.

@@ -1,20 +1,18 @@
 // mattec run: a clip in, its matte or composite out.
 #include <fmt/core.h>
 
-#include <filesystem>
 #include <memory>
 
 #include "base/error.h"
 #include "media/frame_source.h"
 #include "tools/engine.h"
+#include "tools/overwriting.h"
 #include "tools/progress.h"
 #include "tools/run_clip.h"
 #include "tools/verbs.h"
 
 namespace mattec::tools {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct RunArguments {
   std::string model, kind, background;
@@ -41,29 +39,12 @@ OutputKind kind_of(const RunArguments& arguments) {
   return asked == "foreground" ? OutputKind::foreground : OutputKind::alpha;
 }
 
-// By any path or link to it.
-bool is_same(const std::string& a, const std::string& b) {
-  std::error_code none;
-  return fs::equivalent(a, b, none) && !none;
-}
-
-// What is read must still be there afterwards.
-void require_other_file(const RunArguments& arguments) {
-  const std::string& output = arguments.run.output;
-  for (const std::string& read : {arguments.model, arguments.run.input, arguments.background}) {
-    bool same = is_same(output, read);
-    std::error_code none;
-    if (!same && media::is_image_name(output) && fs::is_directory(read, none))
-      for (const std::string& image : media::images_in(read)) same = same || is_same(output, image);
-    if (same)
-      throw Error(output + ": is read by the same command (" + read + "); name another output");
-  }
-}
-
 void run(RunArguments& arguments) {
   arguments.run.kind = kind_of(arguments);
   arguments.run.background = arguments.background;
-  require_other_file(arguments);
+  // What is read must still be there afterwards.
+  require_not_read(arguments.run.output,
+                   {arguments.model, arguments.run.input, arguments.background});
   const std::unique_ptr<Model> model = open_model(arguments.model, arguments.options);
   const RunReport report = run_clip(*model, arguments.run);
   // Standard output may be the matte.
@@ -101,7 +82,7 @@ void add_output_options(CLI::App& verb, RunArguments& arguments) {
                   "h264, hevc, vp9, prores, ffv1 or mjpeg, as far as the container takes it "
                   "(default: h264; vp9 in .webm, mjpeg in .avi; rgba: prores, vp9, ffv1)");
   verb.add_option("--quality", arguments.run.quality, "Of h264, hevc, vp9 and mjpeg (default 75)")
-      ->check(number_within(1, 100));
+      ->check(whole_number_within(1, 100));
   verb.add_option_function<std::string>(
           "--audio",
           [&arguments](const std::string& text) { arguments.run.source.sound = text == "copy"; },
