@@ -21,6 +21,10 @@ endif()
 
 set(MATTEC_SANITIZE OFF CACHE STRING
     "Sanitizers to build with: address (and undefined behaviour), thread, or OFF")
+if(MATTEC_SANITIZE)  # lines in reports are all that is wanted of debug information
+  set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O1 -g1")
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
+endif()
 
 # mattec_library(name sources...): static library mattec_<name> with alias mattec::<name>, whose
 # headers are included as "<folder>/<file>.h".
