@@ -98,9 +98,10 @@ const NetworkShape& recognise(const Shapes& arrays, const std::string& architect
   for (const NetworkShape& network : known_networks())
     names += (names.empty() ? "" : ", ") + network.name;
   if (resnet)
-    throw Error("is Robust Video Matting with ResNet50 (rvm_resnet50), whose encoder is not "
-                "supported, in no format (supported: " + names +
-                "); take the weights of rvm_mobilenetv3");
+    throw Error(
+        "is Robust Video Matting with ResNet50 (rvm_resnet50), whose encoder is not "
+        "supported, in no format (supported: " +
+        names + "); take the weights of rvm_mobilenetv3");
   throw Error("its arrays are those of no known network (known: " + names +
               "); export other networks with torch.jit.script");
 }

@@ -31,8 +31,8 @@ size_t element_count(const std::vector<int64_t>& shape) {
   return static_cast<size_t>(count);
 }
 
-void require_shape(const Shapes& arrays, const std::string& name,
-                   const std::vector<int64_t>& shape, const std::string& network) {
+void require_shape(const Shapes& arrays, const std::string& name, const std::vector<int64_t>& shape,
+                   const std::string& network) {
   const auto found = arrays.find(name);
   if (found == arrays.end())
     throw Error("array '" + name + "' of the network '" + network + "' is missing");

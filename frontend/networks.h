@@ -62,7 +62,8 @@ std::vector<Parameter> parameters(const NetworkShape& shape);
 // Throws Error naming the first array that is missing or has another shape.
 ir::Graph build_network(const NetworkShape& shape, const Weights& weights);
 
-// The parameters that build_network will fetch from arrays of these names, in the order of execution.
+// The parameters that build_network will fetch from arrays of these names, in the order of
+// execution.
 std::vector<Parameter> needed_parameters(const NetworkShape& shape, const Shapes& arrays);
 // Throws Error naming the first of them that is missing or has another shape.
 void require_shapes(const std::vector<Parameter>& needed, const NetworkShape& network,

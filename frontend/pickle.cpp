@@ -30,9 +30,9 @@ bool rebuilds_tensor(const std::string& name) {
 
 // These hand on their first argument.
 bool wraps_tensor(const std::string& name) {
-  return is_one_of(name, {"torch._utils _rebuild_parameter",
-                          "torch._utils _rebuild_parameter_with_state",
-                          "torch.nn.parameter Parameter"});
+  return is_one_of(name,
+                   {"torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state",
+                    "torch.nn.parameter Parameter"});
 }
 
 }  // namespace

@@ -11,8 +11,8 @@
 namespace mattec::frontend {
 
 struct PickleValue {
-  // opaque: all that says nothing about weights (None, floats, bytes, lists, sets) and whatever only
-  // executed code could make; `text` names it for messages.
+  // opaque: all that says nothing about weights (None, floats, bytes, lists, sets) and whatever
+  // only executed code could make; `text` names it for messages.
   enum class Kind { opaque, integer, text, name, tuple, dictionary, storage, tensor };
   Kind kind = Kind::opaque;
   int64_t integer = 0;                    // integer (booleans too)

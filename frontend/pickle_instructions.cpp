@@ -1,5 +1,6 @@
 // The instructions of pickles, protocol 0 to 5. Names: Python's Lib/pickle.py and
-// Lib/pickletools.py. Missing are NEXT_BUFFER and READONLY_BUFFER, whose bytes are outside the file.
+// Lib/pickletools.py. Missing are NEXT_BUFFER and READONLY_BUFFER, whose bytes are outside the
+// file.
 #include "frontend/pickle.h"
 
 namespace mattec::frontend {

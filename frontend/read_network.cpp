@@ -29,8 +29,7 @@ std::map<std::string, const ir::ArrayPlace*> weight_arrays(const ir::Directory& 
   const std::string prefix = common_prefix(names);
   std::map<std::string, const ir::ArrayPlace*> arrays;
   for (const auto& [name, array] : directory.arrays)
-    if (name.compare(0, prefix.size(), prefix) == 0)
-      arrays[name.substr(prefix.size())] = &array;
+    if (name.compare(0, prefix.size(), prefix) == 0) arrays[name.substr(prefix.size())] = &array;
   return arrays;
 }
 
@@ -62,8 +61,8 @@ FoundWeights find_weights(const ir::Directory& directory) {
 }
 
 ir::Graph read_safetensors_network(const std::string& bytes, const std::string& path) {
-  const ir::Directory directory = ir::safetensors_directory(
-      reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), path);
+  const ir::Directory directory =
+      ir::safetensors_directory(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), path);
   FoundWeights found;
   try {
     found = find_weights(directory);

@@ -43,11 +43,9 @@ class Loader {
       const std::string& first = storage.tensors.front().name;
       if (archive_.size(entry) != storage.count * storage.type->size)
         refuse(first, "has a storage of " + std::to_string(archive_.size(entry)) +
-                          " bytes, its pickle says " + std::to_string(storage.count) +
-                          " elements");
+                          " bytes, its pickle says " + std::to_string(storage.count) + " elements");
       unpacked += archive_.unpacked_size(entry);
-      if (unpacked > most_unpacked_bytes)
-        refuse(first, "unpacks to more than a network can need");
+      if (unpacked > most_unpacked_bytes) refuse(first, "unpacks to more than a network can need");
       const ZipContent content = archive_.view(entry, most_content_bytes);
       for (const Tensor& tensor : storage.tensors)
         weights[tensor.name] = gather(*storage.type, content.bytes, tensor);

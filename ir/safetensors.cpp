@@ -205,8 +205,8 @@ Directory safetensors_directory(const uint8_t* file, uint64_t size, const std::s
 
 Container read_safetensors(const std::string& path) {
   const std::string bytes = read_file(path, most_model_bytes);
-  return copy(safetensors_directory(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(),
-                                    path));
+  return copy(
+      safetensors_directory(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), path));
 }
 
 Container parse_safetensors(const std::vector<uint8_t>& file, const std::string& name) {

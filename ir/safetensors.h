@@ -36,8 +36,8 @@ struct ArrayPlace {
   uint64_t size = 0;  // bytes
 };
 
-// What the header says, every array checked to lie inside the file; nothing is copied. `name` stands
-// for the path in messages.
+// What the header says, every array checked to lie inside the file; nothing is copied. `name`
+// stands for the path in messages.
 struct Directory {
   std::map<std::string, std::string> metadata;
   std::map<std::string, ArrayPlace> arrays;
