@@ -8,6 +8,7 @@
 #include "frontend/state_dict.h"
 #include "frontend/torchscript.h"
 #include "frontend/zip.h"
+#include "ir/names.h"
 #include "ir/safetensors.h"
 
 namespace mattec::frontend {
@@ -82,7 +83,9 @@ ir::Graph read_network(const std::string& path) {
     const ZipArchive archive(std::move(bytes), path);
     if (archive.has(archive.root() + "/constants.pkl")) {
       archive.check_contents();
-      return read_torchscript(archive);
+      ir::Graph graph = read_torchscript(archive);
+      graph.name = ir::network_name(graph.name);  // may be the file's
+      return graph;
     }
     if (archive.has(archive.root() + "/data.pkl")) return build(read_state_dict(archive), path);
   }

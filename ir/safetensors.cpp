@@ -10,6 +10,8 @@
 #include "base/interrupt.h"
 #include "base/read_file.h"
 #include "base/staged_path.h"
+#include "ir/json_limits.h"
+#include "ir/names.h"
 
 namespace mattec::ir {
 namespace {
@@ -20,7 +22,6 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "arrays are copied between memory and file as they are");
 
 constexpr uint64_t length_bytes = 8;
-constexpr uint64_t largest_header = 100'000'000;  // the format's own limit
 
 // Bytes of one element; 0 for an unknown type.
 uint64_t element_bytes(const std::string& type) {
@@ -65,8 +66,9 @@ class Reader {
     uint64_t end = 0;
     for (const Range& range : ranges) {
       if (range.begin != end)
-        fail("array " + range.name, "starts at byte " + std::to_string(range.begin) +
-                                        " of the data instead of " + std::to_string(end));
+        fail("array " + shown_name(range.name), "starts at byte " + std::to_string(range.begin) +
+                                                    " of the data instead of " +
+                                                    std::to_string(end));
       end = range.end;
     }
     if (end != size_ - begin_)
@@ -85,13 +87,15 @@ class Reader {
       fail("header", "the file has only " + std::to_string(size_) + " bytes");
     uint64_t length = 0;
     std::memcpy(&length, data_, length_bytes);
-    if (length > largest_header || length > size_ - length_bytes)
+    if (length > size_ - length_bytes)
       fail("header", "its length of " + std::to_string(length) + " bytes exceeds the file");
     begin_ = length_bytes + length;
     const uint8_t* text = data_ + length_bytes;
     if (length == 0 || text[0] != '{') fail("header", "does not start with {");
     // The parser would take a zero byte for the end.
     if (std::memchr(text, 0, length) != nullptr) fail("header", "contains a zero byte");
+    const std::string excess = json_excess(reinterpret_cast<const char*>(text), length);
+    if (!excess.empty()) fail("header", excess);
     json header = json::parse(text, text + length, nullptr, false);
     if (header.is_discarded() || !header.is_object()) fail("header", "is not a JSON object");
     return header;
@@ -100,14 +104,14 @@ class Reader {
   void read_metadata(const json& entry, Directory& directory) const {
     if (!entry.is_object()) fail("metadata", "is not a JSON object");
     for (const auto& [key, value] : entry.items()) {
-      if (!value.is_string()) fail("metadata " + key, "is not a string");
+      if (!value.is_string()) fail("metadata " + shown_name(key), "is not a string");
       directory.metadata[key] = value.get<std::string>();
     }
   }
 
   void read_entry(const std::string& name, const json& entry, ArrayPlace& array, uint64_t& begin,
                   uint64_t& end) const {
-    const std::string place = "array " + name;
+    const std::string place = "array " + shown_name(name);
     const auto is_count = [](const json& value) { return value.is_number_unsigned(); };
     if (!entry.is_object() || !entry.contains("dtype") || !entry["dtype"].is_string() ||
         !entry.contains("shape") || !entry["shape"].is_array() || !entry.contains("data_offsets") ||
@@ -124,7 +128,7 @@ class Reader {
                       " bytes");
     array.type = entry["dtype"].get<std::string>();
     uint64_t bytes = element_bytes(array.type);
-    if (bytes == 0) fail(place, "unknown dtype " + array.type);
+    if (bytes == 0) fail(place, "unknown dtype " + shown_name(array.type));
     for (const json& extent : entry["shape"]) {
       if (!is_count(extent)) fail(place, "shape must be a list of counts");
       const auto count = extent.get<uint64_t>();
