@@ -69,6 +69,11 @@ std::vector<Parameter> needed_parameters(const NetworkShape& shape, const Shapes
 void require_shapes(const std::vector<Parameter>& needed, const NetworkShape& network,
                     const Shapes& arrays);
 
+struct FoundWeights {
+  const NetworkShape* network = nullptr;  // of known_networks()
+  Weights weights;                        // what the network needs, no more
+};
+
 // Which of the known networks the arrays belong to: by `architecture` (a file's metadata; empty =
 // unknown), else the one whose parameters the names and shapes match best; null where none does.
 const NetworkShape* find_network(const Shapes& arrays, const std::string& architecture);

@@ -6,11 +6,6 @@
 
 namespace mattec::frontend {
 
-struct FoundWeights {
-  const NetworkShape* network;  // of known_networks()
-  Weights weights;              // what the network needs, no more
-};
-
 // Finds the dictionary that holds a known network's tensors: the pickled one itself, or one inside
 // it (a checkpoint's "state_dict", "model", ...; optimizers and counters beside it are ignored).
 // Where several do, the first of: the outermost, "state_dict", "model_state_dict", "model",
