@@ -151,17 +151,19 @@ std::string shown(const TensorDictionary& dictionary) {
 const TensorDictionary& choose(const std::vector<TensorDictionary>& dictionaries,
                                const std::string& path) {
   const TensorDictionary* chosen = nullptr;
+  Shapes unsupported;
   std::string others;
   for (const TensorDictionary& dictionary : dictionaries) {
     const Shapes shapes = shapes_of(dictionary);
-    if (!chosen && is_rvm_resnet50(shapes)) recognise(shapes, "");  // throws
-    if (!find_network(shapes, "")) continue;
+    const bool is_resnet = is_rvm_resnet50(shapes);
+    if (is_resnet) unsupported = shapes;
+    if (is_resnet || !find_network(shapes, "")) continue;
     if (chosen)
       others += (others.empty() ? "" : ", ") + shown(dictionary);
     else
       chosen = &dictionary;
   }
-  if (!chosen) recognise({}, "");  // throws
+  if (!chosen) recognise(unsupported, "");  // throws
   if (!others.empty())
     note(path + ": the network is read from " + shown(*chosen) + ", not from " + others);
   return *chosen;

@@ -10,9 +10,7 @@ namespace {
 using namespace mattec::testing;  // NOLINT: what makes the files
 
 // Code is what PyTorch deflates.
-ZipEntry code() {
-  return deflated_zeros("net/code/__torch__.py", 300);
-}
+ZipEntry code() { return deflated_zeros("net/code/__torch__.py", 300); }
 
 void read_all(const mattec::frontend::ZipArchive& archive) {
   for (const std::string& name : archive.names()) {
