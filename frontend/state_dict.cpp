@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/note.h"
+#include "base/text.h"
 #include "frontend/checkpoint.h"
 #include "frontend/element_type.h"
 
@@ -57,7 +58,7 @@ class Loader {
   static constexpr uint64_t most_content_bytes = uint64_t{1} << 31;
 
   [[noreturn]] void refuse(const std::string& name, const std::string& why) const {
-    throw Error(archive_.path() + ": tensor '" + dictionary_.prefix + name + "' " + why +
+    throw Error(archive_.path() + ": tensor '" + dictionary_.prefix + name + "' " + printable(why) +
                 "; download or export the file again");
   }
 
@@ -138,7 +139,8 @@ void refuse_opaque(const TensorDictionary& dictionary, const std::vector<Paramet
   for (const Parameter& parameter : needed) {
     const auto found = dictionary.tensors.find(parameter.name);
     if (found != dictionary.tensors.end() && found->second->kind == Kind::opaque)
-      throw Error("tensor '" + dictionary.prefix + parameter.name + "' is " + found->second->text +
+      throw Error("tensor '" + dictionary.prefix + parameter.name + "' is " +
+                  printable(found->second->text) +
                   ", and nothing pickled is executed; save the network with "
                   "torch.save(model.state_dict(), path)");
   }
@@ -179,7 +181,7 @@ struct Choice {
 Choice find_weights(const PickleValue& root, const std::string& path) {
   if (root.kind != Kind::dictionary)
     throw Error("holds no dictionary" +
-                (root.kind == Kind::opaque ? " but " + root.text : std::string()) +
+                (root.kind == Kind::opaque ? " but " + printable(root.text) : std::string()) +
                 "; save the network with torch.save(model.state_dict(), path)");
   Choice choice;
   choice.dictionary = choose(tensor_dictionaries(root), path);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/text.h"
 
 namespace mattec::frontend {
 namespace {
@@ -35,7 +36,8 @@ ZipArchive::ZipArchive(std::string bytes, std::string path)
 }
 
 void ZipArchive::refuse(const std::string& why) const {
-  throw Error(path_ + ": is a damaged zip archive (" + why + "); download or export it again");
+  throw Error(path_ + ": is a damaged zip archive (" + printable(why) +
+              "); download or export it again");
 }
 
 uint64_t ZipArchive::number(uint64_t at, int size) const {
