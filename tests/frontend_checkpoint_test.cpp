@@ -256,7 +256,7 @@ TEST_F(Checkpoint, SafetensorsOfOtherTypes) {
     const auto* first = static_cast<const uint8_t*>(one.data_ptr());
     return std::vector<uint8_t>(first, first + one.element_size());
   };
-  for (const std::string& type : {"F16", "BF16", "F64"}) {
+  for (const std::string type : {"F16", "BF16", "F64"}) {
     ir::Container container;
     for (const auto& [name, array] : weights) {
       ir::Array& made = container.arrays[name];
