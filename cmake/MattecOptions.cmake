@@ -20,7 +20,7 @@ if(CCACHE)
 endif()
 
 set(MATTEC_SANITIZE OFF CACHE STRING
-    "Sanitizers to build with: address (and undefined behaviour), thread, or OFF")
+    "Sanitizers to build with: address (and undefined behaviour), thread, fuzzer (libFuzzer), or OFF")
 if(MATTEC_SANITIZE)  # lines in reports are all that is wanted of debug information
   set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O1 -g1")
   set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
@@ -42,6 +42,9 @@ function(mattec_compile_options target)
     set(sanitizers ${MATTEC_SANITIZE})
     if(MATTEC_SANITIZE STREQUAL address)
       set(sanitizers address,undefined)
+    elseif(MATTEC_SANITIZE STREQUAL fuzzer)
+      set(sanitizers address,undefined)
+      target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
     endif()
     target_compile_options(${target} PRIVATE -fsanitize=${sanitizers} -fno-sanitize-recover=all
                                              -fno-omit-frame-pointer)

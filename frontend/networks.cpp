@@ -1,7 +1,9 @@
 #include "frontend/networks.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -21,6 +23,22 @@ std::string text_of(const std::vector<int64_t>& shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
   return text + "]";
+}
+
+size_t element_count(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (int64_t extent : shape) count *= extent;
+  return static_cast<size_t>(count);
+}
+
+void require_shape(const Shapes& arrays, const std::string& name, const std::vector<int64_t>& shape,
+                   const std::string& network) {
+  const auto found = arrays.find(name);
+  if (found == arrays.end())
+    throw Error("array '" + name + "' of the network '" + network + "' is missing");
+  if (found->second != shape)
+    throw Error("array '" + name + "' has shape " + text_of(found->second) + ", the network '" +
+                network + "' needs " + text_of(shape));
 }
 
 // Multiple of 8 nearest to `channels`, at least 90 % of it (the rule of MobileNetV3's
@@ -287,71 +305,46 @@ ir::Graph Builder::build() {
 
 }  // namespace
 
-NetworkShape rvm_mobilenetv3() {
-  constexpr Activation relu = Activation::relu, hswish = Activation::hardswish;
-  NetworkShape shape;
-  shape.name = "rvm-mobilenetv3";
-  shape.stem_channels = 16;
-  shape.blocks = {{16, 3, 16, 16, false, relu, 1, 1},     {16, 3, 64, 24, false, relu, 2, 1},
-                  {24, 3, 72, 24, false, relu, 1, 1},     {24, 5, 72, 40, true, relu, 2, 1},
-                  {40, 5, 120, 40, true, relu, 1, 1},     {40, 5, 120, 40, true, relu, 1, 1},
-                  {40, 3, 240, 80, false, hswish, 2, 1},  {80, 3, 200, 80, false, hswish, 1, 1},
-                  {80, 3, 184, 80, false, hswish, 1, 1},  {80, 3, 184, 80, false, hswish, 1, 1},
-                  {80, 3, 480, 112, true, hswish, 1, 1},  {112, 3, 672, 112, true, hswish, 1, 1},
-                  {112, 5, 672, 160, true, hswish, 1, 2}, {160, 5, 960, 160, true, hswish, 1, 2},
-                  {160, 5, 960, 160, true, hswish, 1, 2}};
-  shape.taps = {1, 3, 6};
-  shape.last_channels = 960;
-  shape.aspp_channels = 128;
-  shape.decoder_channels = {80, 40, 32, 16};
-  shape.refiner_channels = 16;
-  return shape;
-}
-
-NetworkShape nano() {
-  constexpr Activation relu = Activation::relu, hswish = Activation::hardswish;
-  NetworkShape shape;
-  shape.name = "mattec-nano";
-  shape.stem_channels = 8;
-  shape.blocks = {{8, 3, 8, 8, false, relu, 1, 1},      {8, 3, 24, 12, false, relu, 2, 1},
-                  {12, 3, 36, 12, false, relu, 1, 1},   {12, 5, 36, 16, true, relu, 2, 1},
-                  {16, 3, 64, 24, false, hswish, 2, 1}, {24, 3, 96, 24, false, hswish, 1, 2}};
-  shape.taps = {1, 3, 4};
-  shape.last_channels = 64;
-  shape.aspp_channels = 32;
-  shape.decoder_channels = {16, 12, 8, 8};
-  shape.refiner_channels = 8;
-  return shape;
-}
-
-const std::vector<NetworkShape>& known_networks() {
-  static const std::vector<NetworkShape> networks = {rvm_mobilenetv3(), nano()};
-  return networks;
-}
-
 std::vector<Parameter> parameters(const NetworkShape& shape) {
   std::vector<Parameter> found;
   std::map<std::string, bool> seen;
   const auto fetch = [&](const std::string& name, const std::vector<int64_t>& extents) {
     if (!seen[name]) found.push_back({name, extents});
     seen[name] = true;
-    int64_t count = 1;
-    for (int64_t extent : extents) count *= extent;
-    return std::vector<float>(static_cast<size_t>(count), 0.0F);
+    return std::vector<float>(element_count(extents), 0.0F);
   };
   Builder(shape, fetch, [](const std::string&) { return false; }).build();
   return found;
 }
 
-ir::Graph build_network(const NetworkShape& shape, const Weights& weights) {
+std::vector<Parameter> needed_parameters(const NetworkShape& shape, const Shapes& arrays) {
+  std::vector<Parameter> needed;
+  std::set<std::string> seen;
   const auto fetch = [&](const std::string& name, const std::vector<int64_t>& extents) {
-    const auto found = weights.find(name);
-    if (found == weights.end())
-      throw Error("array '" + name + "' of the network '" + shape.name + "' is missing");
-    if (found->second.shape != extents)
-      throw Error("array '" + name + "' has shape " + text_of(found->second.shape) +
-                  ", the network '" + shape.name + "' needs " + text_of(extents));
-    return found->second.values;
+    if (seen.insert(name).second) needed.push_back({name, extents});
+    return std::vector<float>(element_count(extents), 0.0F);
+  };
+  Builder(shape, fetch, [&](const std::string& name) { return arrays.count(name) > 0; }).build();
+  return needed;
+}
+
+void require_shapes(const std::vector<Parameter>& needed, const NetworkShape& network,
+                    const Shapes& arrays) {
+  for (const Parameter& parameter : needed)
+    require_shape(arrays, parameter.name, parameter.shape, network.name);
+}
+
+Shapes shapes_of(const Weights& weights) {
+  Shapes shapes;
+  for (const auto& [name, array] : weights) shapes[name] = array.shape;
+  return shapes;
+}
+
+ir::Graph build_network(const NetworkShape& shape, const Weights& weights) {
+  const Shapes shapes = shapes_of(weights);
+  const auto fetch = [&](const std::string& name, const std::vector<int64_t>& extents) {
+    require_shape(shapes, name, extents, shape.name);
+    return weights.at(name).values;
   };
   const auto has = [&](const std::string& name) { return weights.count(name) > 0; };
   ir::Graph graph = Builder(shape, fetch, has).build();
@@ -359,30 +352,6 @@ ir::Graph build_network(const NetworkShape& shape, const Weights& weights) {
   graph = canonical(graph);
   ir::verify(graph, shape.name);
   return graph;
-}
-
-const NetworkShape& recognise(const Weights& weights, const std::string& architecture) {
-  const NetworkShape* best = nullptr;
-  size_t best_count = 0;
-  std::string names;
-  for (const NetworkShape& network : known_networks()) {
-    names += (names.empty() ? "" : ", ") + network.name;
-    if (network.name == architecture) return network;
-    size_t count = 0;
-    for (const Parameter& parameter : parameters(network)) {
-      const auto found = weights.find(parameter.name);
-      count += found != weights.end() && found->second.shape == parameter.shape;
-    }
-    if (count > best_count) {
-      best = &network;
-      best_count = count;
-    }
-  }
-  // One array in five: names alone ("conv.weight") match by chance, names and shapes do not.
-  if (!best || best_count * 5 < parameters(*best).size())
-    throw Error("its arrays are those of no known network (known: " + names +
-                "); export other networks with torch.jit.script");
-  return *best;
 }
 
 }  // namespace mattec::frontend

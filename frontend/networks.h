@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ir/graph.h"
@@ -20,6 +21,10 @@ struct WeightArray {
 // By published parameter name: "backbone.features.0.0.weight", ... Batch normalisation may be
 // present ("backbone.features.0.1.running_mean", ...) or already folded into the convolution.
 using Weights = std::map<std::string, WeightArray>;
+
+// What a file says about its arrays before their values are read.
+using Shapes = std::map<std::string, std::vector<int64_t>>;
+Shapes shapes_of(const Weights& weights);
 
 // An inverted residual of the encoder: expansion (none where expanded == in), depthwise
 // convolution, squeeze-and-excite, projection; residual where stride is 1 and in == out.
@@ -57,9 +62,30 @@ std::vector<Parameter> parameters(const NetworkShape& shape);
 // Throws Error naming the first array that is missing or has another shape.
 ir::Graph build_network(const NetworkShape& shape, const Weights& weights);
 
-// Which of the known networks the weights belong to: by `architecture` (a file's metadata; empty =
-// unknown), else the one whose parameters the names and shapes match best.
-// Throws Error where none matches.
-const NetworkShape& recognise(const Weights& weights, const std::string& architecture);
+// The parameters that build_network will fetch from arrays of these names, in the order of
+// execution.
+std::vector<Parameter> needed_parameters(const NetworkShape& shape, const Shapes& arrays);
+// Throws Error naming the first of them that is missing or has another shape.
+void require_shapes(const std::vector<Parameter>& needed, const NetworkShape& network,
+                    const Shapes& arrays);
+
+struct FoundWeights {
+  const NetworkShape* network = nullptr;  // of known_networks()
+  Weights weights;                        // what the network needs, no more
+};
+
+// Which of the known networks the arrays belong to: by `architecture` (a file's metadata; empty =
+// unknown), else the one whose parameters the names and shapes match best; null where none does.
+const NetworkShape* find_network(const Shapes& arrays, const std::string& architecture);
+
+// The same, but throws Error where none matches, with the way out.
+const NetworkShape& recognise(const Shapes& arrays, const std::string& architecture);
+
+// Robust Video Matting with its other encoder, which is not supported.
+bool is_rvm_resnet50(const Shapes& arrays);
+
+// What training scripts put before all names of a network ("module.", "model.", "_orig_mod.", one
+// after the other): the longest such prefix that all the names have.
+std::string common_prefix(const std::vector<std::string_view>& names);
 
 }  // namespace mattec::frontend

@@ -1,50 +1,38 @@
 #include "frontend/pickle.h"
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "base/error.h"
+#include "base/interrupt.h"
 
 namespace mattec::frontend {
 namespace {
 
 using Kind = PickleValue::Kind;
 
-// Instructions: Python's Lib/pickletools.py.
-enum Instruction : unsigned char {
-  mark = '(',
-  stop = '.',
-  binint = 'J',
-  binint1 = 'K',
-  binint2 = 'M',
-  none = 'N',
-  binpersid = 'Q',
-  reduce_ = 'R',
-  binunicode = 'X',
-  empty_tuple = ')',
-  build_ = 'b',
-  global = 'c',
-  binget = 'h',
-  long_binget = 'j',
-  binput = 'q',
-  long_binput = 'r',
-  setitem = 's',
-  tuple_ = 't',
-  setitems = 'u',
-  empty_dict = '}',
-  proto = 0x80,
-  tuple1 = 0x85,
-  tuple2 = 0x86,
-  tuple3 = 0x87,
-  newtrue = 0x88,
-  newfalse = 0x89,
-  long1 = 0x8a
-};
+constexpr size_t most_values = size_t{1} << 20;  // on the stack, in the memo and in all
+constexpr size_t longest_name = 256;             // of modules and classes
+constexpr size_t most_names = 4096;
 
-constexpr const char* ordered_dictionary = "collections OrderedDict";
-constexpr const char* rebuild_tensor = "torch._utils _rebuild_tensor_v2";
+bool is_one_of(const std::string& name, std::initializer_list<const char*> names) {
+  return std::any_of(names.begin(), names.end(), [&](const char* each) { return name == each; });
+}
 
-bool is_storage(const std::string& name) {
-  static const std::string prefix = "torch ", suffix = "Storage";
-  return name.size() > prefix.size() + suffix.size() && name.compare(0, 6, prefix) == 0 &&
-         name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
+bool is_dictionary_class(const std::string& name) {
+  return is_one_of(name, {"collections OrderedDict", "collections defaultdict", "builtins dict",
+                          "__builtin__ dict"});
+}
+
+bool rebuilds_tensor(const std::string& name) {
+  return is_one_of(name, {"torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor"});
+}
+
+// These hand on their first argument.
+bool wraps_tensor(const std::string& name) {
+  return is_one_of(name,
+                   {"torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state",
+                    "torch.nn.parameter Parameter"});
 }
 
 }  // namespace
@@ -57,43 +45,74 @@ void PickleReader::refuse(const std::string& why) const {
               "; save the network with torch.save(model.state_dict(), path)");
 }
 
-const PickleValue& PickleReader::read() {
-  for (;;) {
-    const auto instruction = static_cast<unsigned char>(number(1));
-    if (instruction == stop) return *pop();
-    step(instruction);
-  }
-}
-
 PickleValue* PickleReader::make(Kind kind) {
+  if (values_.size() >= most_values) refuse("holds too many values for a network");
   values_.emplace_back();
   values_.back().kind = kind;
-  stack_.push_back(&values_.back());
+  return &values_.back();
+}
+
+void PickleReader::push(PickleValue* value) {
+  if (stack_.size() >= most_values) refuse("holds too many values for a network");
+  stack_.push_back(value);
+}
+
+void PickleReader::push_opaque(const std::string& what) {
+  PickleValue*& value = opaque_[what];
+  if (!value) {
+    if (opaque_.size() > most_names) refuse("refers to too many names");
+    value = make(Kind::opaque);
+    value->text = what;
+  }
+  push(value);
+}
+
+// Only a name: nothing is ever looked up or called by it.
+void PickleReader::push_name(const std::string& module, const std::string& attribute) {
+  if (module.size() > longest_name || attribute.size() > longest_name)
+    refuse("refers to an overlong name");
+  const std::string full = module + " " + attribute;
+  PickleValue*& value = names_[full];
+  if (!value) {
+    if (names_.size() > most_names) refuse("refers to too many names");
+    value = make(Kind::name);
+    value->text = full;
+  }
+  push(value);
+}
+
+PickleValue* PickleReader::top() {
+  if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) refuse("is damaged");
   return stack_.back();
 }
 
 PickleValue* PickleReader::pop() {
-  if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) refuse("is damaged");
-  PickleValue* value = stack_.back();
+  PickleValue* value = top();
   stack_.pop_back();
   return value;
 }
 
-std::vector<const PickleValue*> PickleReader::pop_to_mark() {
+PickleReader::Values PickleReader::pop_to_mark() {
   if (marks_.empty()) refuse("is damaged");
   const size_t mark_at = marks_.back();
   marks_.pop_back();
-  std::vector<const PickleValue*> items(stack_.begin() + static_cast<ptrdiff_t>(mark_at),
-                                        stack_.end());
+  Values items(stack_.begin() + static_cast<ptrdiff_t>(mark_at), stack_.end());
   stack_.resize(mark_at);
   return items;
 }
 
 uint64_t PickleReader::number(int size) {
+  if (static_cast<uint64_t>(size) > pickle_.size() - at_) refuse("ends too early");
   uint64_t value = 0;
-  const std::string raw = bytes(static_cast<uint64_t>(size));
   for (int i = size - 1; i >= 0; --i)
-    value = value << 8 | static_cast<uint8_t>(raw[static_cast<size_t>(i)]);
+    value = value << 8 | static_cast<uint8_t>(pickle_[at_ + static_cast<size_t>(i)]);
+  at_ += static_cast<size_t>(size);
+  return value;
+}
+
+uint64_t PickleReader::length(int size) {
+  const uint64_t value = number(size);
+  if (value > pickle_.size() - at_) refuse("ends too early");
   return value;
 }
 
@@ -101,6 +120,11 @@ std::string PickleReader::bytes(uint64_t size) {
   if (size > pickle_.size() - at_) refuse("ends too early");
   at_ += size;
   return pickle_.substr(at_ - size, size);
+}
+
+void PickleReader::skip(uint64_t size) {
+  if (size > pickle_.size() - at_) refuse("ends too early");
+  at_ += size;
 }
 
 std::string PickleReader::line() {
@@ -112,162 +136,131 @@ std::string PickleReader::line() {
 }
 
 void PickleReader::put(uint64_t key) {
-  PickleValue* value = pop();
-  stack_.push_back(value);
-  memo_[key] = value;
+  memo_[key] = top();
+  if (memo_.size() > most_values) refuse("holds too many values for a network");
 }
 
 void PickleReader::get(uint64_t key) {
   const auto found = memo_.find(key);
   if (found == memo_.end()) refuse("is damaged");
-  stack_.push_back(found->second);
+  push(found->second);
 }
 
 void PickleReader::tuple(size_t count) {
-  std::vector<const PickleValue*> items(count);
+  Values items(count);
   for (size_t i = count; i > 0; --i) items[i - 1] = pop();
-  make(Kind::tuple)->items = std::move(items);
+  PickleValue* made = make(Kind::tuple);
+  made->items = std::move(items);
+  push(made);
 }
 
-void PickleReader::integer(int64_t value) { make(Kind::integer)->integer = value; }
-
-// Only names are let in here; nothing is ever looked up or called by them.
-void PickleReader::name() {
-  const std::string module = line();
-  const std::string full = module + " " + line();
-  if (full != ordered_dictionary && full != rebuild_tensor && !is_storage(full))
-    refuse("refers to '" + full + "', which is no part of a state dict");
-  make(Kind::name)->text = full;
+void PickleReader::integer(int64_t value) {
+  PickleValue* made = make(Kind::integer);
+  made->integer = value;
+  push(made);
 }
 
-void PickleReader::reduce() {
-  const PickleValue* arguments = pop();
-  const PickleValue* function = pop();
-  if (function->kind != Kind::name || arguments->kind != Kind::tuple) refuse("is damaged");
-  if (function->text == ordered_dictionary && arguments->items.empty()) {
-    make(Kind::dictionary);
-  } else if (function->text == rebuild_tensor) {
-    make(Kind::tensor)->items = arguments->items;
+// Two's complement of `size` bytes. Longer ones are seeds of random numbers and the like.
+void PickleReader::long_integer(uint64_t size) {
+  if (size > 8) {
+    skip(size);
+    push_opaque("a long integer");
+    return;
+  }
+  const uint64_t value = number(static_cast<int>(size));
+  const auto shift = static_cast<int>(64 - 8 * size);
+  integer(size ? static_cast<int64_t>(value << shift) >> shift : 0);
+}
+
+// "12", "12L", and "00" and "01" for booleans.
+void PickleReader::integer_line() {
+  const std::string digits = line();
+  if (digits.empty() || digits.find_first_not_of("+-0123456789L") != std::string::npos)
+    refuse("is damaged");
+  if (digits.size() > 19) return push_opaque("a long integer");
+  integer(std::strtoll(digits.c_str(), nullptr, 10));
+}
+
+void PickleReader::text(std::string value) {
+  PickleValue* made = make(Kind::text);
+  made->text = std::move(value);
+  push(made);
+}
+
+void PickleReader::stack_global() {
+  const PickleValue* attribute = pop();
+  const PickleValue* module = pop();
+  if (attribute->kind != Kind::text || module->kind != Kind::text) refuse("is damaged");
+  push_name(module->text, attribute->text);
+}
+
+void PickleReader::call(const PickleValue* function, const PickleValue* arguments) {
+  if (arguments->kind != Kind::tuple) refuse("is damaged");
+  const std::string& name = function->text;
+  if (function->kind != Kind::name) {
+    if (function->kind != Kind::opaque) refuse("is damaged");
+    push_opaque(name);
+  } else if (is_dictionary_class(name)) {
+    push(make(Kind::dictionary));
+  } else if (rebuilds_tensor(name)) {
+    PickleValue* made = make(Kind::tensor);
+    made->items = arguments->items;
+    push(made);
+  } else if ((wraps_tensor(name) && !arguments->items.empty()) ||
+             (name == "torch Size" && arguments->items.size() == 1)) {
+    push(const_cast<PickleValue*>(arguments->items[0]));  // a value of ours
   } else {
-    refuse("calls '" + function->text + "'");
+    push_opaque("a result of '" + name + "'");
   }
 }
 
-void PickleReader::set_items(const std::vector<const PickleValue*>& items) {
-  PickleValue* dictionary = pop();
-  stack_.push_back(dictionary);
-  if (dictionary->kind != Kind::dictionary || items.size() % 2) refuse("is damaged");
+void PickleReader::new_object(bool has_keywords) {
+  if (has_keywords) pop();
+  const PickleValue* arguments = pop();
+  call(pop(), arguments);
+}
+
+void PickleReader::set_items(const Values& items) {
+  PickleValue* dictionary = top();
+  if (items.size() % 2) refuse("is damaged");
+  if (dictionary->kind == Kind::opaque) return;  // of a class that only looks like one
+  if (dictionary->kind != Kind::dictionary) refuse("is damaged");
   for (size_t i = 0; i < items.size(); i += 2)
     dictionary->entries.emplace_back(items[i], items[i + 1]);
 }
 
-// Sets attributes of the dictionary object (PyTorch's _metadata); they say nothing about weights.
-void PickleReader::build() {
-  pop();
-  PickleValue* object = pop();
-  if (object->kind != Kind::dictionary) refuse("builds an object that is no dictionary");
-  stack_.push_back(object);
+// To a list or a set, which keep nothing here.
+void PickleReader::append(size_t count) {
+  for (size_t i = 0; i < count; ++i) pop();
+  if (top()->kind != Kind::opaque) refuse("is damaged");
 }
 
-void PickleReader::step(unsigned char instruction) {
-  switch (instruction) {
-    case proto:
-      number(1);
-      break;
-    case mark:
-      marks_.push_back(stack_.size());
-      break;
-    case none:
-      make(Kind::none);
-      break;
-    case newtrue:
-      integer(1);
-      break;
-    case newfalse:
-      integer(0);
-      break;
-    case binint:
-      integer(static_cast<int32_t>(number(4)));
-      break;
-    case binint1:
-      integer(static_cast<int64_t>(number(1)));
-      break;
-    case binint2:
-      integer(static_cast<int64_t>(number(2)));
-      break;
-    case long1: {
-      const int size = static_cast<int>(number(1));
-      if (size > 8) refuse("holds a number too large");
-      const uint64_t value = number(size);
-      const int shift = 64 - 8 * size;  // two's complement of `size` bytes
-      integer(size ? static_cast<int64_t>(value << shift) >> shift : 0);
-      break;
-    }
-    case binunicode: {
-      const uint64_t size = number(4);
-      std::string text = bytes(size);
-      make(Kind::text)->text = std::move(text);
-      break;
-    }
-    case empty_tuple:
-      tuple(0);
-      break;
-    case tuple1:
-      tuple(1);
-      break;
-    case tuple2:
-      tuple(2);
-      break;
-    case tuple3:
-      tuple(3);
-      break;
-    case tuple_: {
-      std::vector<const PickleValue*> items = pop_to_mark();
-      make(Kind::tuple)->items = std::move(items);
-      break;
-    }
-    case empty_dict:
-      make(Kind::dictionary);
-      break;
-    case setitem: {
-      const PickleValue* value = pop();
-      const PickleValue* key = pop();
-      set_items({key, value});
-      break;
-    }
-    case setitems:
-      set_items(pop_to_mark());
-      break;
-    case binput:
-      put(number(1));
-      break;
-    case long_binput:
-      put(number(4));
-      break;
-    case binget:
-      get(number(1));
-      break;
-    case long_binget:
-      get(number(4));
-      break;
-    case global:
-      name();
-      break;
-    case reduce_:
-      reduce();
-      break;
-    case build_:
-      build();
-      break;
-    case binpersid: {
-      const PickleValue* identity = pop();
-      if (identity->kind != Kind::tuple) refuse("is damaged");
-      make(Kind::storage)->items = identity->items;
-      break;
-    }
-    default:
-      refuse("uses instruction " + std::to_string(instruction) + " at byte " +
-             std::to_string(at_ - 1) + ", which is no part of a state dict");
+// Sets attributes (PyTorch's _metadata); they say nothing about weights.
+void PickleReader::build() {
+  pop();
+  const Kind kind = top()->kind;
+  if (kind != Kind::opaque && kind != Kind::dictionary && kind != Kind::tensor)
+    refuse("is damaged");
+}
+
+void PickleReader::pop_or_mark() {
+  if (!marks_.empty() && marks_.back() == stack_.size())
+    marks_.pop_back();
+  else
+    pop();
+}
+
+const PickleValue& PickleReader::read() {
+  constexpr unsigned char stop = '.';
+  for (;;) {
+    stop_if_interrupted();
+    const size_t place = at_;
+    const auto instruction = static_cast<unsigned char>(number(1));
+    if (instruction == stop) return *pop();
+    if (!step_number(instruction) && !step_text(instruction) && !step_stack(instruction) &&
+        !step_collection(instruction) && !step_object(instruction))
+      refuse("has instruction " + std::to_string(instruction) + " at byte " +
+             std::to_string(place) + ", which torch.save does not write");
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "fuzz/fuzz.h"
 #include "targets/archive_members.h"
 #include "targets/checksums.h"
 

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "ir/json_limits.h"
+#include "ir/names.h"
 
 namespace mattec::ir {
 namespace {
@@ -114,7 +116,8 @@ class Fields {
     const std::string wanted = text(key);
     for (int i = 0; i <= static_cast<int>(last); ++i)
       if (wanted == name(static_cast<Enum>(i))) return static_cast<Enum>(i);
-    fail(std::string(key) + " " + wanted + " is unknown; use the mattec that wrote the file");
+    fail(std::string(key) + " " + shown_name(wanted) +
+         " is unknown; use the mattec that wrote the file");
   }
 
  private:
@@ -127,6 +130,8 @@ class Reader {
   explicit Reader(const std::string& path) : path_(path) {}
 
   Graph read(const std::string& text) {
+    const std::string excess = json_excess(text.data(), text.size());
+    if (!excess.empty()) throw Error(path_ + ": graph: " + excess + "; the file is damaged");
     const json root = json::parse(text, nullptr, false);
     if (root.is_discarded()) throw Error(path_ + ": graph: is not JSON; the file is damaged");
     const Fields fields(root, path_ + ": graph");
@@ -155,13 +160,13 @@ class Reader {
   Fields item(const json& value, const char* what, size_t number) const {
     std::string name = std::to_string(number);
     if (value.is_object() && value.contains("name") && value["name"].is_string())
-      name = value["name"].get<std::string>();
+      name = shown_name(value["name"].get<std::string>());
     return {value, path_ + ": " + what + " " + name};
   }
 
   TensorId id_of(const Fields& fields, const std::string& name) const {
     const auto found = ids_.find(name);
-    if (found == ids_.end()) fields.fail("tensor " + name + " does not exist");
+    if (found == ids_.end()) fields.fail("tensor " + shown_name(name) + " does not exist");
     return found->second;
   }
 
@@ -171,7 +176,7 @@ class Reader {
     const TensorId id = graph_.add_tensor(name, fields.integer("channels"));
     if (!ids_.emplace(name, id).second) fields.fail("its name is not unique");
     if (!fields.has("grid")) return;
-    const Fields from(fields.at("grid"), path_ + ": grid of tensor " + name);
+    const Fields from(fields.at("grid"), path_ + ": grid of tensor " + shown_name(name));
     Grid grid;
     grid.bits = from.integer("bits");
     grid.is_signed = from.flag("signed");
@@ -202,7 +207,7 @@ class Reader {
       for (const json& channel : fields.list("channels"))
         op.channels.push_back(fields.integer(channel, "channels"));
     if (op.kind == OpKind::conv)
-      convolution(Fields(fields.at("conv"), path_ + ": operation " + op.name), op.conv);
+      convolution(Fields(fields.at("conv"), path_ + ": operation " + shown_name(op.name)), op.conv);
     graph_.ops.push_back(std::move(op));
   }
 

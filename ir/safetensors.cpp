@@ -7,8 +7,11 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/read_file.h"
 #include "base/staged_path.h"
+#include "ir/json_limits.h"
+#include "ir/names.h"
 
 namespace mattec::ir {
 namespace {
@@ -19,7 +22,6 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "arrays are copied between memory and file as they are");
 
 constexpr uint64_t length_bytes = 8;
-constexpr uint64_t largest_header = 100'000'000;  // the format's own limit
 
 // Bytes of one element; 0 for an unknown type.
 uint64_t element_bytes(const std::string& type) {
@@ -34,12 +36,12 @@ uint64_t element_bytes(const std::string& type) {
 // Reads one header; `fail` names the file.
 class Reader {
  public:
-  Reader(std::string path, std::vector<uint8_t> data)
-      : path_(std::move(path)), data_(std::move(data)) {}
+  Reader(std::string path, const uint8_t* data, uint64_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
 
-  Container read() {
+  Directory read() {
     const json header = parse_header();
-    Container container;
+    Directory directory;
     struct Range {
       uint64_t begin, end;
       std::string name;
@@ -47,14 +49,14 @@ class Reader {
     std::vector<Range> ranges;
     for (const auto& [name, entry] : header.items()) {
       if (name == "__metadata__") {
-        read_metadata(entry, container);
+        read_metadata(entry, directory);
         continue;
       }
-      Array& array = container.arrays[name];
+      ArrayPlace& array = directory.arrays[name];
       Range range{0, 0, name};
       read_entry(name, entry, array, range.begin, range.end);
-      const uint8_t* first = data_.data() + begin_ + range.begin;
-      array.bytes.assign(first, first + (range.end - range.begin));
+      array.bytes = data_ + begin_ + range.begin;
+      array.size = range.end - range.begin;
       ranges.push_back(range);
     }
     // No holes and no overlaps: every byte belongs to exactly one array.
@@ -64,13 +66,14 @@ class Reader {
     uint64_t end = 0;
     for (const Range& range : ranges) {
       if (range.begin != end)
-        fail("array " + range.name, "starts at byte " + std::to_string(range.begin) +
-                                        " of the data instead of " + std::to_string(end));
+        fail("array " + shown_name(range.name), "starts at byte " + std::to_string(range.begin) +
+                                                    " of the data instead of " +
+                                                    std::to_string(end));
       end = range.end;
     }
-    if (end != data_.size() - begin_)
-      fail("data", std::to_string(data_.size() - begin_ - end) + " bytes belong to no array");
-    return container;
+    if (end != size_ - begin_)
+      fail("data", std::to_string(size_ - begin_ - end) + " bytes belong to no array");
+    return directory;
   }
 
  private:
@@ -80,33 +83,35 @@ class Reader {
   }
 
   json parse_header() {
-    if (data_.size() < length_bytes)
-      fail("header", "the file has only " + std::to_string(data_.size()) + " bytes");
+    if (size_ < length_bytes)
+      fail("header", "the file has only " + std::to_string(size_) + " bytes");
     uint64_t length = 0;
-    std::memcpy(&length, data_.data(), length_bytes);
-    if (length > largest_header || length > data_.size() - length_bytes)
+    std::memcpy(&length, data_, length_bytes);
+    if (length > size_ - length_bytes)
       fail("header", "its length of " + std::to_string(length) + " bytes exceeds the file");
     begin_ = length_bytes + length;
-    const uint8_t* text = data_.data() + length_bytes;
+    const uint8_t* text = data_ + length_bytes;
     if (length == 0 || text[0] != '{') fail("header", "does not start with {");
     // The parser would take a zero byte for the end.
     if (std::memchr(text, 0, length) != nullptr) fail("header", "contains a zero byte");
+    const std::string excess = json_excess(reinterpret_cast<const char*>(text), length);
+    if (!excess.empty()) fail("header", excess);
     json header = json::parse(text, text + length, nullptr, false);
     if (header.is_discarded() || !header.is_object()) fail("header", "is not a JSON object");
     return header;
   }
 
-  void read_metadata(const json& entry, Container& container) const {
+  void read_metadata(const json& entry, Directory& directory) const {
     if (!entry.is_object()) fail("metadata", "is not a JSON object");
     for (const auto& [key, value] : entry.items()) {
-      if (!value.is_string()) fail("metadata " + key, "is not a string");
-      container.metadata[key] = value.get<std::string>();
+      if (!value.is_string()) fail("metadata " + shown_name(key), "is not a string");
+      directory.metadata[key] = value.get<std::string>();
     }
   }
 
-  void read_entry(const std::string& name, const json& entry, Array& array, uint64_t& begin,
+  void read_entry(const std::string& name, const json& entry, ArrayPlace& array, uint64_t& begin,
                   uint64_t& end) const {
-    const std::string place = "array " + name;
+    const std::string place = "array " + shown_name(name);
     const auto is_count = [](const json& value) { return value.is_number_unsigned(); };
     if (!entry.is_object() || !entry.contains("dtype") || !entry["dtype"].is_string() ||
         !entry.contains("shape") || !entry["shape"].is_array() || !entry.contains("data_offsets") ||
@@ -117,13 +122,13 @@ class Reader {
       fail(place, "data_offsets must be two byte counts");
     begin = offsets[0].get<uint64_t>();
     end = offsets[1].get<uint64_t>();
-    if (begin > end || end > data_.size() - begin_)
+    if (begin > end || end > size_ - begin_)
       fail(place, "bytes " + std::to_string(begin) + " to " + std::to_string(end) +
-                      " are not in the file's data of " + std::to_string(data_.size() - begin_) +
+                      " are not in the file's data of " + std::to_string(size_ - begin_) +
                       " bytes");
     array.type = entry["dtype"].get<std::string>();
     uint64_t bytes = element_bytes(array.type);
-    if (bytes == 0) fail(place, "unknown dtype " + array.type);
+    if (bytes == 0) fail(place, "unknown dtype " + shown_name(array.type));
     for (const json& extent : entry["shape"]) {
       if (!is_count(extent)) fail(place, "shape must be a list of counts");
       const auto count = extent.get<uint64_t>();
@@ -139,7 +144,8 @@ class Reader {
   }
 
   std::string path_;
-  std::vector<uint8_t> data_;
+  const uint8_t* data_;
+  uint64_t size_;
   uint64_t begin_ = 0;  // of the data, behind the header
 };
 
@@ -160,6 +166,19 @@ std::vector<T> values_of(const Array& array, const char* type, const std::string
   std::vector<T> values(array.bytes.size() / sizeof(T));
   if (!values.empty()) std::memcpy(values.data(), array.bytes.data(), values.size() * sizeof(T));
   return values;
+}
+
+Container copy(Directory directory) {
+  Container container;
+  container.metadata = std::move(directory.metadata);
+  for (auto& [name, place] : directory.arrays) {
+    stop_if_interrupted();
+    Array& array = container.arrays[name];
+    array.type = std::move(place.type);
+    array.shape = std::move(place.shape);
+    array.bytes.assign(place.bytes, place.bytes + place.size);
+  }
+  return container;
 }
 
 }  // namespace
@@ -184,13 +203,18 @@ std::vector<int8_t> Array::bytes_signed(const std::string& where) const {
   return values_of<int8_t>(*this, "I8", where);
 }
 
-Container read_safetensors(const std::string& path) {
-  const std::string bytes = read_file(path, most_model_bytes);
-  return Reader(path, {bytes.begin(), bytes.end()}).read();
+Directory safetensors_directory(const uint8_t* file, uint64_t size, const std::string& name) {
+  return Reader(name, file, size).read();
 }
 
-Container parse_safetensors(std::vector<uint8_t> file, const std::string& name) {
-  return Reader(name, std::move(file)).read();
+Container read_safetensors(const std::string& path) {
+  const std::string bytes = read_file(path, most_model_bytes);
+  return copy(
+      safetensors_directory(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), path));
+}
+
+Container parse_safetensors(const std::vector<uint8_t>& file, const std::string& name) {
+  return copy(safetensors_directory(file.data(), file.size(), name));
 }
 
 std::vector<uint8_t> safetensors_bytes(const Container& container, const std::string& name) {

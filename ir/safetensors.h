@@ -28,9 +28,25 @@ struct Container {
   std::map<std::string, Array> arrays;
 };
 
+// An array where it lies in a file in memory.
+struct ArrayPlace {
+  std::string type;
+  std::vector<int64_t> shape;
+  const uint8_t* bytes = nullptr;
+  uint64_t size = 0;  // bytes
+};
+
+// What the header says, every array checked to lie inside the file; nothing is copied. `name`
+// stands for the path in messages.
+struct Directory {
+  std::map<std::string, std::string> metadata;
+  std::map<std::string, ArrayPlace> arrays;
+};
+Directory safetensors_directory(const uint8_t* file, uint64_t size, const std::string& name);
+
 Container read_safetensors(const std::string& path);
 // The same from memory; `name` stands for the path in messages.
-Container parse_safetensors(std::vector<uint8_t> file, const std::string& name);
+Container parse_safetensors(const std::vector<uint8_t>& file, const std::string& name);
 // Same content gives the same bytes. `name` stands for the path in messages.
 std::vector<uint8_t> safetensors_bytes(const Container& container, const std::string& name);
 // These bytes in a file, whole or not at all.

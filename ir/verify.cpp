@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "ir/names.h"
 #include "ir/verify_internal.h"
 
 namespace mattec::ir {
@@ -13,16 +14,16 @@ namespace {
 // Far above any network, low enough that no product of attributes leaves 64 bits.
 constexpr int most_channels = 1 << 20;
 
+constexpr const char* network_rule =
+    "its name must be a letter or _, then letters, digits, _ . and -, 64 at most";
+constexpr const char* identifier_rule =
+    "its name must be a letter or _, then letters, digits and _, 64 at most";
+constexpr const char* element_rule = "its name is empty, overlong or has unsafe characters";
+
 bool between(int value, int low, int high) { return value >= low && value <= high; }
 
 bool all_finite(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
-}
-
-bool is_legal_name(const std::string& name) {
-  return !name.empty() && name.size() <= 512 && std::none_of(name.begin(), name.end(), [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-  });
 }
 
 bool is_allowed(OpKind kind, Stage stage) {
@@ -58,11 +59,15 @@ class Verifier {
   explicit Verifier(const Graph& graph) : graph_(graph), makers_(graph.tensors.size()) {}
 
   std::vector<std::string> run() {
+    // A reader may still have a file's name; from then on the name goes into headers.
+    if (graph_.stage != Stage::imported && !is_network_name(graph_.name))
+      complain("network " + shown_name(graph_.name), network_rule);
     tensors();
     sources();
     for (const Op& op : graph_.ops) operation(op);
     for (size_t id = 0; id < makers_.size(); ++id)
-      if (makers_[id] == 0) complain("tensor " + graph_.tensors[id].name, "nothing makes it");
+      if (makers_[id] == 0)
+        complain("tensor " + shown_name(graph_.tensors[id].name), "nothing makes it");
     for (const State& state : graph_.states) check_state(state);
     outputs();
     return found_;
@@ -84,7 +89,7 @@ class Verifier {
       return false;
     }
     if (makers_[static_cast<size_t>(id)]++ > 0) {
-      complain(place, "tensor " + graph_.tensor(id).name + " is made twice");
+      complain(place, "tensor " + shown_name(graph_.tensor(id).name) + " is made twice");
       return false;
     }
     return true;
@@ -93,8 +98,8 @@ class Verifier {
   void tensors() {
     std::set<std::string> names;
     for (const Tensor& tensor : graph_.tensors) {
-      const std::string place = "tensor " + tensor.name;
-      if (!is_legal_name(tensor.name)) complain(place, "empty, overlong or unprintable name");
+      const std::string place = "tensor " + shown_name(tensor.name);
+      if (!is_element_name(tensor.name)) complain(place, element_rule);
       if (!names.insert(tensor.name).second) complain(place, "name is not unique");
       bool sound = between(tensor.channels, 1, most_channels);
       if (!sound)
@@ -116,25 +121,26 @@ class Verifier {
     }
     std::set<std::string> names;
     for (const State& state : graph_.states) {
-      if (!is_legal_name(state.name) || !names.insert(state.name).second)
-        complain("state " + state.name, "name is not unique or not legal");
-      make(state.input, "state " + state.name);
+      const std::string place = "state " + shown_name(state.name);
+      if (!is_identifier(state.name)) complain(place, identifier_rule);
+      if (!names.insert(state.name).second) complain(place, "name is not unique");
+      make(state.input, place);
     }
   }
 
   bool sound(TensorId id) const { return sound_[static_cast<size_t>(id)]; }
 
   void operation(const Op& op) {
-    const std::string place = "operation " + op.name;
+    const std::string place = "operation " + shown_name(op.name);
     const Report report = [&](const std::string& what) { complain(place, what); };
-    if (!is_legal_name(op.name) || !op_names_.insert(op.name).second)
-      report("name is not unique or not legal");
+    if (!is_element_name(op.name)) report(element_rule);
+    if (!op_names_.insert(op.name).second) report("name is not unique");
     bool usable = true;
     for (TensorId input : op.inputs) {
       if (!exists(input))
         report("input tensor " + std::to_string(input) + " does not exist");
       else if (makers_[static_cast<size_t>(input)] == 0)
-        report("reads " + graph_.tensor(input).name + " before it is made");
+        report("reads " + shown_name(graph_.tensor(input).name) + " before it is made");
       usable = usable && exists(input) && sound(input);
     }
     usable = make(op.output, place) && usable && sound(op.output);
@@ -279,7 +285,7 @@ class Verifier {
   }
 
   void check_state(const State& state) {
-    const std::string place = "state " + state.name;
+    const std::string place = "state " + shown_name(state.name);
     if (!exists(state.input)) return;  // already reported
     if (!exists(state.output))
       complain(place, "its output does not exist");
@@ -293,11 +299,11 @@ class Verifier {
   }
 
   void outputs() {
-    if (graph_.outputs.empty()) complain("network " + graph_.name, "has no outputs");
+    if (graph_.outputs.empty()) complain("network " + shown_name(graph_.name), "has no outputs");
     for (size_t i = 0; i < graph_.outputs.size(); ++i) {
       const Output& output = graph_.outputs[i];
-      const std::string place = "output " + output.name;
-      if (!is_legal_name(output.name)) complain(place, "empty, overlong or unprintable name");
+      const std::string place = "output " + shown_name(output.name);
+      if (!is_identifier(output.name)) complain(place, identifier_rule);
       for (size_t j = 0; j < i; ++j)
         if (graph_.outputs[j].name == output.name &&
             (graph_.outputs[j].variant == output.variant || output.variant == Variant::both ||

@@ -1,12 +1,13 @@
 #include "quant/policy.h"
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
+#include "base/read_file.h"
+#include "ir/json_limits.h"
 #include "quant/copies.h"
 
 namespace mattec::quant {
@@ -60,11 +61,12 @@ int BitPolicy::of_input(const std::string& tensor, const std::string& convolutio
 }
 
 BitPolicy read_policy(const std::string& file) {
-  std::ifstream stream(file);
-  if (!stream) throw Error(file + ": cannot be read; give a bit policy as a .json file");
+  const std::string text = read_file(file, ir::most_json_bytes);
+  const std::string excess = ir::json_excess(text.data(), text.size());
+  if (!excess.empty()) throw Error(file + ": " + excess + "; give a bit policy as a .json file");
   Json json;
   try {
-    json = Json::parse(stream);
+    json = Json::parse(text);
   } catch (const Json::exception& error) {
     throw Error(file + ": is not JSON: " + error.what());
   }

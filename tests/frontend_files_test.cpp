@@ -2,7 +2,6 @@
 // ends in one clear error.
 #include <gtest/gtest.h>
 #include <torch/script.h>
-#include <zlib.h>
 
 #include <random>
 
@@ -12,11 +11,12 @@
 #include "ir/compare.h"
 #include "ir/safetensors.h"
 #include "tests/frontend_networks.h"
+#include "tests/pickles.h"
 
 namespace mattec {
 namespace {
 
-using testing::ScratchFolder;
+using namespace testing;  // NOLINT: what makes the files
 
 std::string error_of(const std::string& path) {
   try {
@@ -43,84 +43,14 @@ void write_safetensors(const std::string& path, const frontend::Weights& weights
   ir::write_safetensors(container, path);
 }
 
-std::string little_endian(uint64_t value, int size) {
-  std::string bytes;
-  for (int i = 0; i < size; ++i, value >>= 8) bytes += static_cast<char>(value & 255);
-  return bytes;
-}
-
-// A zip archive of stored entries with correct checksums (APPNOTE.TXT, see frontend/zip.cpp).
-std::string zip_of(const std::vector<std::pair<std::string, std::string>>& entries) {
-  std::string file, directory;
-  for (const auto& [name, content] : entries) {
-    const auto checksum =
-        crc32(0, reinterpret_cast<const Bytef*>(content.data()), static_cast<uInt>(content.size()));
-    const std::string sizes = little_endian(checksum, 4) + little_endian(content.size(), 4) +
-                              little_endian(content.size(), 4) + little_endian(name.size(), 2) +
-                              little_endian(0, 2);
-    directory.append("PK\1\2").append(12, '\0').append(sizes).append(10, '\0');
-    directory.append(little_endian(file.size(), 4)).append(name);
-    file.append("PK\3\4").append(10, '\0').append(sizes).append(name).append(content);
-  }
-  const std::string end = "PK\5\6" + little_endian(0, 4) + little_endian(entries.size(), 2) +
-                          little_endian(entries.size(), 2) + little_endian(directory.size(), 4) +
-                          little_endian(file.size(), 4) + little_endian(0, 2);
-  return file + directory + end;
-}
-
-// Pickle instructions as PyTorch writes them.
-std::string text(const std::string& value) { return "X" + little_endian(value.size(), 4) + value; }
-std::string integer(size_t value) { return "J" + little_endian(value, 4); }
-std::string tuple(const std::vector<std::string>& items) {
-  std::string all = "(";
-  for (const std::string& item : items) all += item;
-  return all + "t";
-}
-std::string storage(const std::string& type, const std::string& key, size_t count) {
-  return tuple(
-             {text("storage"), "ctorch\n" + type + "\n", text(key), text("cpu"), integer(count)}) +
-         "Q";
-}
-std::string tensor(const std::string& storage, size_t offset, const std::vector<size_t>& size,
-                   const std::vector<size_t>& stride) {
-  std::vector<std::string> sizes, strides;
-  for (size_t value : size) sizes.push_back(integer(value));
-  for (size_t value : stride) strides.push_back(integer(value));
-  return "ctorch._utils\n_rebuild_tensor_v2\n" +
-         tuple({storage, integer(offset), tuple(sizes), tuple(strides), "\x89",
-                "ccollections\nOrderedDict\n)R"}) +
-         "R";
-}
-std::string dictionary(const std::string& items) {
-  return "\x80\x02"
-         "ccollections\nOrderedDict\n)R(" +
-         items + "u.";
-}
-
-std::string bytes_of(const std::vector<float>& values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
-}
-
-// A state dict in PyTorch's format.
-std::string state_dict_of(const frontend::Weights& weights) {
-  std::vector<std::pair<std::string, std::string>> entries = {{"net/data.pkl", ""}};
-  std::string items;
-  for (const auto& [name, array] : weights) {
-    const std::string key = std::to_string(entries.size());
-    std::vector<size_t> size, stride(array.shape.size(), 1);
-    for (int64_t extent : array.shape) size.push_back(static_cast<size_t>(extent));
-    for (size_t d = size.size(); d-- > 1;) stride[d - 1] = stride[d] * size[d];
-    items +=
-        text(name) + tensor(storage("FloatStorage", key, array.values.size()), 0, size, stride);
-    entries.push_back({"net/data/" + key, bytes_of(array.values)});
-  }
-  entries[0].second = dictionary(items);
-  entries.push_back({"net/version", "3\n"});
-  return zip_of(entries);
-}
-
-std::string one_tensor(const std::string& pickled, const std::string& data = std::string(64, 0)) {
-  return zip_of({{"a/data.pkl", dictionary(text("w") + pickled)}, {"a/data/0", data}});
+// The nano network's state dict with `pickled` in place of one tensor, which has 4 elements.
+constexpr const char* replaced = "project_mat.conv.bias";
+std::string with_tensor(const std::string& pickled, const std::string& data = std::string(64, 0)) {
+  frontend::Weights weights = nano_weights();
+  weights.erase(replaced);
+  StateDict made = state_dict(weights);
+  made.entries.push_back({"net/data/x", data});
+  return checkpoint(dictionary(made.items + text(replaced) + pickled), made.entries);
 }
 
 TEST(Files, StateDictAndSafetensorsGiveEqualGraphs) {
@@ -198,7 +128,8 @@ TEST(Files, OtherFilesAreRefused) {
     testing::write_bytes(file, content);
     EXPECT_NE(error_of(file), "no error");
   }
-  testing::write_bytes(file, zip_of({{"archive/readme", "hello"}}));
+  testing::write_bytes(file,
+                       zip_of(std::vector<ZipEntry>{stored_entry("archive/readme", "hello")}));
   expect_error(file, "is no network file");
   frontend::Weights strangers = {{"conv.weight", {{1, 1}, {1.0F}}}};
   write_safetensors(file, strangers);
@@ -209,40 +140,46 @@ TEST(Files, PickledCodeIsRefusedByName) {
   ScratchFolder folder;
   const std::string file = folder.file("evil.pth");
   const auto expect = [&](const std::string& pickled, const std::string& part) {
-    testing::write_bytes(file, one_tensor(pickled));
+    testing::write_bytes(file, with_tensor(pickled));
     expect_error(file, part);
   };
-  expect("cos\nsystem\n" + tuple({text("true")}) + "R", "refers to 'os system'");
-  expect("ctorch\nload\n)R", "refers to 'torch load'");
-  expect("ctorch._utils\n_rebuild_tensor_v2\n)R", "damaged");
-  expect("c__builtin__\neval\n", "'__builtin__ eval'");
-  expect("\x93", "instruction 147");
-  expect("ctorch\nFloatStorage\n)R", "calls 'torch FloatStorage'");
-  expect(integer(7), "'w' is no tensor");
+  expect("cos\nsystem\n" + tuple({text("true")}) + "R",
+         "project_mat.conv.bias' is a result of 'os system', and nothing pickled is executed");
+  expect("ctorch\nload\n)R", "a result of 'torch load'");
+  expect("ctorch._utils\n_rebuild_tensor_v2\n)R", "needs [4]");
+  expect("ctorch\nFloatStorage\n)R", "a result of 'torch FloatStorage'");
+  expect("c__builtin__\neval\n", "needs [4]");
+  expect("\x97", "instruction 151 at byte");  // NEXT_BUFFER
+  expect(integer(7), "needs [4]");
 }
 
 TEST(Files, TensorsBeyondTheirStorageAreRefused) {
   ScratchFolder folder;
   const std::string file = folder.file("net.pth");
-  const std::string sixteen = storage("FloatStorage", "0", 16);
+  const std::string sixteen = storage("FloatStorage", "x", 16);
   const auto expect = [&](const std::string& pickled, const std::string& part) {
-    testing::write_bytes(file, one_tensor(pickled));
+    testing::write_bytes(file, with_tensor(pickled));
     expect_error(file, part);
   };
-  expect(tensor(sixteen, 0, {17}, {1}), "does not fit its storage");
-  expect(tensor(sixteen, 1, {16}, {1}), "does not fit its storage");
-  expect(tensor(sixteen, 0, {4, 4}, {5, 1}), "does not fit its storage");
-  expect(tensor(sixteen, 0, {1 << 30, 1 << 30, 1 << 30}, {0, 0, 0}), "does not fit its storage");
-  expect(tensor(sixteen, 0, {2, 0x7fffffff}, {0x7fffffff, 1}), "does not fit its storage");
-  expect(tensor(sixteen, 0, {0xffffffff}, {1}), "damaged shape");  // -1
+  expect(tensor(sixteen, 13, {4}, {1}), "does not fit its storage");
+  expect(tensor(sixteen, 16, {4}, {0}), "does not fit its storage");
+  expect(tensor(sixteen, 0, {4}, {6}), "does not fit its storage");
+  expect(tensor(sixteen, 0, {4}, {0x7fffffff}), "does not fit its storage");
+  expect(tensor(sixteen, 0, {4}, {0xffffffff}), "damaged shape");  // -1
   expect(tensor(sixteen, 0, {4}, {1, 1}), "damaged shape");
-  expect(tensor(storage("FloatStorage", "1", 16), 0, {4}, {1}), "entry 'a/data/1' is missing");
-  // Sound, so the error is another: no network has an array "w".
-  expect(tensor(sixteen, 4, {3, 4}, {1, 3}), "no known network");
+  expect(tensor(sixteen, 0xffffffff, {4}, {1}), "damaged");
+  expect(tensor(sixteen, 0, {1 << 30, 1 << 30, 1 << 30}, {0, 0, 0}), "needs [4]");
+  expect(tensor(storage("FloatStorage", "y", 16), 0, {4}, {1}), "entry 'net/data/y' is missing");
+  expect(tensor(storage("FloatStorage", "x", 17), 0, {4}, {1}), "has a storage of 64 bytes");
+  expect(tensor(storage("IntStorage", "x", 16), 0, {4}, {1}), "has type 'torch IntStorage'");
+  expect(tensor(storage("FloatStorage", "x", 0x7fffffff), 0, {4}, {1}), "has a storage of 64");
+  testing::write_bytes(file, with_tensor(tensor(sixteen, 4, {4}, {3})));
+  EXPECT_EQ(error_of(file), "no error");
 }
 
 TEST(Files, ZipArchivesAreCheckedBeforeUse) {
-  const std::string good = zip_of({{"a/x", "hello"}, {"a/y", ""}});
+  const std::string good =
+      zip_of(std::vector<ZipEntry>{stored_entry("a/x", "hello"), stored_entry("a/y", "")});
   const frontend::ZipArchive archive(good, "file");
   EXPECT_EQ(archive.content("a/x"), "hello");
   EXPECT_EQ(archive.content("a/y"), "");
@@ -250,10 +187,15 @@ TEST(Files, ZipArchivesAreCheckedBeforeUse) {
   EXPECT_THROW(archive.content("a/z"), Error);
   std::string damaged = good;
   damaged[good.find("hello") + 1] = 'a';
-  EXPECT_THROW(frontend::ZipArchive(damaged, "file"), Error);
+  EXPECT_THROW(frontend::ZipArchive(damaged, "file").content("a/x"), Error);
+  EXPECT_THROW(frontend::ZipArchive(damaged, "file").check_contents(), Error);
+  EXPECT_THROW(archive.content("a/x", 4), Error);
   for (size_t size = 0; size < good.size(); ++size)
     EXPECT_THROW(frontend::ZipArchive(good.substr(0, size), "file"), Error) << size;
-  EXPECT_THROW(frontend::ZipArchive(zip_of({{"a", "1"}, {"a", "2"}}), "file"), Error);
+  EXPECT_THROW(
+      frontend::ZipArchive(
+          zip_of(std::vector<ZipEntry>{stored_entry("a", "1"), stored_entry("a", "2")}), "file"),
+      Error);
 }
 
 // Truncation at any place and random changes: either an error or, where only bytes that nothing
@@ -305,7 +247,7 @@ TEST(Files, CorruptPickle) {
     const size_t changes = 1 + random() % 3;
     for (size_t i = 0; i < changes; ++i) bad[random() % bad.size()] = static_cast<char>(random());
     if (round % 5 == 0) bad.resize(random() % bad.size());
-    testing::write_bytes(file, zip_of({{"a/data.pkl", bad}, {"a/data/0", std::string(64, 0)}}));
+    testing::write_bytes(file, checkpoint(bad, {{"net/data/0", std::string(64, 0)}}));
     EXPECT_NE(error_of(file), "no error");  // at best: no known network
   }
 }

@@ -226,8 +226,8 @@ TEST(Network, WeightsThatDoNotFitAreNamed) {
   frontend::Weights infinite = good;
   infinite["project_mat.conv.weight"].values[0] = INFINITY;
   EXPECT_NE(error_of([&] { frontend::build_network(shape, infinite); }), "no error");
-  EXPECT_EQ(frontend::recognise(good, "").name, "mattec-nano");
-  EXPECT_EQ(frontend::recognise(missing, "").name, "mattec-nano");
+  EXPECT_EQ(frontend::recognise(frontend::shapes_of(good), "").name, "mattec-nano");
+  EXPECT_EQ(frontend::recognise(frontend::shapes_of(missing), "").name, "mattec-nano");
   EXPECT_NE(error_of([&] { frontend::recognise({}, ""); }).find("no known network"),
             std::string::npos);
 }

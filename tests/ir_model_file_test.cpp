@@ -296,6 +296,8 @@ TEST_F(ModelFile, ErrorsNameThePlace) {
        [](Container&, json& j) { j["tensors"][0]["grid"]["signed"] = 0; }},
       {"output pha: variant", [](Container&, json& j) { j["outputs"][0]["variant"] = "either"; }},
       {"operation 0: is not an object", [](Container&, json& j) { j["ops"][0] = 1; }},
+      {"network */ int main(void){} /*: its name must be",
+       [](Container&, json& j) { j["name"] = "*/ int main(void){} /*"; }},
   };
   for (const Damage& damage : list) {
     Container container = to_container(graph);
@@ -309,6 +311,18 @@ TEST_F(ModelFile, ErrorsNameThePlace) {
       EXPECT_EQ(std::string(error.what()).find("net.mattec: " + std::string(damage.expected)), 0U)
           << error.what();
     }
+  }
+}
+
+TEST_F(ModelFile, GraphsBeyondAnyNetworkAreNotParsed) {
+  Container container = to_container(tiny_graph());
+  container.metadata["graph"] = "{\"name\":" + std::string(1 << 20, '[');
+  try {
+    from_container(container, "net.mattec");
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()).find("net.mattec: graph: is nested deeper than 32"), 0U)
+        << error.what();
   }
 }
 

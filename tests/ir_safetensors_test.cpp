@@ -72,6 +72,27 @@ Container example() {
   return container;
 }
 
+// Small files and large ones that would cost the parser gigabytes.
+TEST_F(Safetensors, HeadersBeyondAnyNetworkAreNotParsed) {
+  const auto expect = [&](const std::string& header, const std::string& part) {
+    const std::string error = error_of_reading(put(header, ""));
+    EXPECT_NE(error.find(part), std::string::npos) << error;
+    EXPECT_LT(error.size(), 400U);
+  };
+  expect("{\"a\":" + std::string(50 << 20, '['), "header: has 52428805 bytes, more than 16777216");
+  expect("{\"a\":" + std::string(1 << 20, '['), "nested deeper than 32 levels");
+  expect("{\"a\":[" + std::string(1 << 22, ',') + "]}", "more than 1048576 values");
+  expect("{\"" + std::string(1 << 20, 'x') + "\":1}", "needs dtype");
+  expect("{\"a[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\":1}", "needs dtype");  // in a text
+}
+
+TEST_F(Safetensors, OnlyRegularFilesAreRead) {
+  EXPECT_NE(error_of_reading("/dev/zero").find("is a device, not a file"), std::string::npos);
+  EXPECT_NE(error_of_reading(folder_).find("is a folder, not a file"), std::string::npos);
+  ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
+  EXPECT_NE(error_of_reading(path("pipe")).find("is a pipe, not a file"), std::string::npos);
+}
+
 TEST_F(Safetensors, RoundTrip) {
   const Container written = example();
   write_safetensors(written, path());

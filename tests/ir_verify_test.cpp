@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "ir/names.h"
 #include "ir/verify.h"
 #include "tests/ir_graphs.h"
 
@@ -98,6 +99,43 @@ void run(const std::vector<Violation>& list) {
   }
 }
 
+// Names go into C headers, reports and terminals.
+TEST(Verify, Names) {
+  for (const char* name :
+       {"*/ int main(void){} /*", "", "1st", "-x", "a b", "a\n", "\x1b[2J", "a\"b"})
+    expect_found(
+        [&] {
+          Graph graph = example().graph;
+          graph.name = name;
+          return graph;
+        }(),
+        "its name must be a letter or _, then letters, digits, _ . and -");
+  run({
+      {"state */: its name must be a letter", [](Example& e) { e.graph.states[0].name = "*/"; }},
+      {"its name must be a letter", [](Example& e) { e.graph.states[0].name = "r.1"; }},
+      {"its name must be a letter", [](Example& e) { e.graph.outputs[0].name = "p-a"; }},
+      {"unsafe characters", [](Example& e) { e.op(e.mul).name = "a*/b"; }},
+      {"unsafe characters", [](Example& e) { e.op(e.mul).name = "a\\"; }},
+      {"unsafe characters", [](Example& e) { e.graph.tensors[2].name = "\xc2\x9b"; }},
+      {"xxx...: its name is", [](Example& e) { e.op(e.mul).name = std::string(100000, 'x'); }},
+  });
+  Graph graph = example().graph;
+  graph.name = "Rvm-mobilenet_v3.w8a8";
+  graph.ops[0].name = "backbone.features[0]/conv:1 (stem)";
+  EXPECT_EQ(violations(graph), std::vector<std::string>{});
+}
+
+TEST(Names, OfFilesBecomeLegal) {
+  EXPECT_EQ(network_name("rvm-mobilenetv3"), "rvm-mobilenetv3");
+  EXPECT_EQ(network_name("*/ int main(void){} /*"), "_int_main_void_");
+  EXPECT_EQ(network_name("caf\xc3\xa9 (1)"), "caf_1_");
+  EXPECT_EQ(network_name("2024.net"), "_2024.net");
+  EXPECT_EQ(network_name(""), "network");
+  EXPECT_EQ(network_name("\xff"), "_");
+  for (const std::string& text : {std::string(500, '7'), std::string(1, '\0'), std::string("..")})
+    EXPECT_TRUE(is_network_name(network_name(text))) << text;
+}
+
 TEST(Verify, TheExampleIsSound) {
   EXPECT_EQ(violations(example().graph), std::vector<std::string>{});
 }
@@ -121,10 +159,10 @@ TEST(Verify, Structure) {
       {"before it is made", [](Example& e) { e.op(e.stem).inputs[0] = e.op(e.decode).output; }},
       {"before it is made", [](Example& e) { std::swap(e.op(e.stem), e.op(e.depthwise)); }},
       {"name is not unique", [](Example& e) { e.graph.tensors[2].name = e.graph.tensors[3].name; }},
-      {"unprintable name", [](Example& e) { e.graph.tensors[2].name = ""; }},
-      {"unprintable name", [](Example& e) { e.graph.tensors[2].name = "a\nb"; }},
-      {"not unique or not legal", [](Example& e) { e.op(e.mul).name = e.op(e.pool).name; }},
-      {"not unique or not legal", [](Example& e) { e.op(e.mul).name = std::string(513, 'x'); }},
+      {"its name is empty", [](Example& e) { e.graph.tensors[2].name = ""; }},
+      {"unsafe characters", [](Example& e) { e.graph.tensors[2].name = "a\nb"; }},
+      {": name is not unique", [](Example& e) { e.op(e.mul).name = e.op(e.pool).name; }},
+      {"empty, overlong", [](Example& e) { e.op(e.mul).name = std::string(513, 'x'); }},
       {"0 channels", [](Example& e) { e.graph.tensors[2].channels = 0; }},
       {"-8 channels", [](Example& e) { e.graph.tensors[2].channels = -8; }},
       {"2000000000 channels", [](Example& e) { e.graph.tensors[2].channels = 2000000000; }},

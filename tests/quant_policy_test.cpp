@@ -84,7 +84,10 @@ TEST_F(PolicyFile, ThatDoesNotExistIsNamed) {
     read_policy("no/policy.json");
     ADD_FAILURE();
   } catch (const Error& error) {
-    EXPECT_STREQ(error.what(), "no/policy.json: cannot be read; give a bit policy as a .json file");
+    EXPECT_STREQ(
+        error.what(),
+        "no/policy.json: cannot be opened: No such file or directory; check the path and its "
+        "permissions");
   }
 }
 

@@ -1,6 +1,7 @@
 // The verbs on a real network: the one inside mattec, from its weights to mattes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "ir/model_file.h"
@@ -68,6 +69,25 @@ class Verbs : public testing::Test {
 };
 Scratch* Verbs::scratch_ = nullptr;
 std::string Verbs::report_;
+
+// The same network without its foreground.
+TEST_F(Verbs, NetworksWithoutForeground) {
+  ir::Graph graph = ir::read_model(model());
+  graph.outputs.erase(std::remove_if(graph.outputs.begin(), graph.outputs.end(),
+                                     [](const ir::Output& output) { return output.name == "fgr"; }),
+                      graph.outputs.end());
+  const std::string alpha_only = *scratch_ / "alpha_only.mattec";
+  ir::write_model(graph, alpha_only);
+  EXPECT_NE(command(*scratch_, {"inspect", alpha_only}).out.find("no foreground: composites take"),
+            std::string::npos);
+  EXPECT_EQ(command(*scratch_, {"inspect", model()}).out.find("no foreground"), std::string::npos);
+  EXPECT_EQ(Json::parse(command(*scratch_, {"inspect", alpha_only, "--json"}).out)["foreground"],
+            false);
+  const CommandResult run = command(*scratch_, {"run", alpha_only, clip() + "/src", "-o",
+                                                *scratch_ / "alpha_only", "--composite", "red"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NE(run.err.find("the frame's own colours stand in"), std::string::npos) << run.err;
+}
 
 TEST_F(Verbs, QuantizeReportsAndComparesWithFloat) {
   for (const char* part :

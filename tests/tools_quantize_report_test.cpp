@@ -22,8 +22,7 @@ using Json = nlohmann::ordered_json;
 constexpr char odd_name[] = "a<b>&\"c\".mp4";
 
 QuantizeReport report_of_small_network(const std::string& output) {
-  ir::Graph fused = mattec::testing::SmallMattingNetwork(1).graph;
-  fused.name = "small & <odd>";
+  const ir::Graph fused = mattec::testing::SmallMattingNetwork(1).graph;
   const std::vector<quant::Clip> clips = {mattec::testing::moving_pattern(34, 26, 5, 1),
                                           mattec::testing::moving_pattern(660, 20, 5, 2)};
   quant::CalibrationOptions options;
@@ -33,6 +32,7 @@ QuantizeReport report_of_small_network(const std::string& output) {
   report.record.policy.weight_bits = {{"stem", 8}};
   report.quantized =
       quant::quantize(fused, quant::observe(fused, clips, options), report.record.policy, options);
+  report.quantized.name = "small & <odd>";
   report.record.comparison = quant::compare_layers(fused, report.quantized, clips, 2);
   report.record.compared = {2, 0};
   report.model = "folder/net<1>.safetensors";

@@ -1,6 +1,7 @@
 // mattec inspect: what is in a model or a compiled library.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -51,6 +52,11 @@ Json names_of(const std::vector<ir::State>& states) {
   return names;
 }
 
+bool has_foreground(const ir::Graph& graph) {
+  return std::any_of(graph.outputs.begin(), graph.outputs.end(),
+                     [](const ir::Output& output) { return output.name == "fgr"; });
+}
+
 Json to_json(const std::string& path, const ir::Graph& graph) {
   const WeightCount weights = count_weights(graph);
   Json operations = Json::array();
@@ -67,6 +73,7 @@ Json to_json(const std::string& path, const ir::Graph& graph) {
           {"weight_bytes", weights.bytes},
           {"states", names_of(graph.states)},
           {"outputs", outputs},
+          {"foreground", has_foreground(graph)},
           {"operations", operations}};
 }
 
@@ -79,8 +86,11 @@ void print_graph(const std::string& path, const ir::Graph& graph) {
     counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, kind);
   fmt::print("{}: {}, {} graph of {} operations ({})\n", printable(path), printable(graph.name),
              ir::name_of(graph.stage), graph.ops.size(), counts);
-  fmt::print("{} parameters, weights {:.2f} MB, {} recurrent states\n\n{}", weights.parameters,
-             static_cast<double>(weights.bytes) / 1e6, graph.states.size(), ir::dump(graph));
+  fmt::print("{} parameters, weights {:.2f} MB, {} recurrent states\n", weights.parameters,
+             static_cast<double>(weights.bytes) / 1e6, graph.states.size());
+  if (!has_foreground(graph))
+    fmt::print("no foreground: composites take the frame's own colours\n");
+  fmt::print("\n{}", ir::dump(graph));
 }
 
 void inspect(const InspectArguments& arguments) {

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/fnv1a.h"
 #include "base/interrupt.h"
+#include "base/note.h"
 #include "base/staged_path.h"
 #include "base/text.h"
 #include "frontend/read_network.h"
@@ -137,6 +138,8 @@ void quantize(const QuantizeArguments& arguments) {
   require_writable(arguments);
   if (!arguments.policy.empty()) require_policy(arguments.policy);
   const ir::Graph imported = frontend::read_network(arguments.model);
+  if (!imported.find_output("fgr", ir::Variant::direct))
+    note(arguments.model + ": gives no foreground; composites take the frame's own colours");
   const std::vector<media::TruthClip> truth = truth_clips(arguments);
   QuantizeOptions options;
   options.policy = arguments.policy.empty() ? arguments.bits : arguments.policy;
