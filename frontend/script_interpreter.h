@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "frontend/script_limits.h"
+#include "frontend/script_operators.h"
 #include "frontend/script_recorder.h"
 #include "frontend/script_value.h"
 
@@ -65,6 +66,7 @@ class ScriptInterpreter {
 
   Recorder& recorder_;
   ScriptLimits limits_;
+  ConstantsInFloat constants_;
   std::vector<std::string> places_;             // module paths of the calls under way
   std::vector<const torch::jit::Node*> nodes_;  // nodes under way, the innermost last
 };

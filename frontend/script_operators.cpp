@@ -120,16 +120,18 @@ bool is_in_place(const std::string& kind) {
   return size > 2 && kind[size - 1] == '_' && kind[size - 2] != '_';
 }
 
-ScriptValue constant_in_float(ScriptValue value) {
+ScriptValue ConstantsInFloat::of(ScriptValue value) {
   if (value.items)
-    for (ScriptValue& item : *value.items) item = constant_in_float(item);
+    for (ScriptValue& item : *value.items) item = of(item);
   if (!value.is_tensor() || !value.concrete.toTensor().defined()) return value;
   const at::Tensor tensor = value.concrete.toTensor();
   if (tensor.layout() != at::kStrided ||
       static_cast<size_t>(tensor.numel()) > tensor.storage().nbytes() / tensor.itemsize())
     throw Error("tensor '" + value.path + "' is not stored element by element; export it again");
-  if (tensor.is_floating_point() && tensor.scalar_type() != at::kFloat)
-    value.concrete = tensor.to(at::kFloat);
+  if (!tensor.is_floating_point() || tensor.scalar_type() == at::kFloat) return value;
+  at::Tensor& converted = converted_[tensor.unsafeGetTensorImpl()];
+  if (!converted.defined()) converted = tensor.to(at::kFloat);
+  value.concrete = converted;
   return value;
 }
 

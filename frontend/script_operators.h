@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "frontend/script_value.h"
@@ -24,7 +25,14 @@ std::vector<at::Tensor> tensors_in(const std::vector<c10::IValue>& values);
 std::vector<at::Tensor> tensors_in(const std::vector<ScriptValue>& values);
 
 // Floating-point tensors of other types (half, bfloat16, double) as float: the engine's networks
-// compute in float. Throws Error for a tensor with more elements than the file stores for it.
-ScriptValue constant_in_float(ScriptValue value);
+// compute in float. Each is converted once, however often a script asks for it.
+class ConstantsInFloat {
+ public:
+  // Throws Error for a tensor with more elements than the file stores for it.
+  ScriptValue of(ScriptValue value);
+
+ private:
+  std::unordered_map<const c10::TensorImpl*, at::Tensor> converted_;
+};
 
 }  // namespace mattec::frontend

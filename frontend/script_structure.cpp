@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "frontend/script_interpreter.h"
-#include "frontend/script_operators.h"
 #include "frontend/script_sizes.h"
 
 namespace mattec::frontend {
@@ -22,12 +21,12 @@ bool ScriptInterpreter::execute_structure(const jit::Node& node, const std::vect
   switch (node.kind()) {
     case c10::prim::Constant: {
       const auto value = jit::toIValue(node.output());  // none for functions: see CallFunction
-      return set(constant_in_float(ScriptValue(value ? *value : c10::IValue())));
+      return set(constants_.of(ScriptValue(value ? *value : c10::IValue())));
     }
     case c10::prim::GetAttr: {
       const std::string& name = node.s(c10::attr::name);
       const std::string path = in[0].path.empty() ? name : in[0].path + "." + name;
-      return set(constant_in_float(ScriptValue(in[0].concrete.toObjectRef().getAttr(name), path)));
+      return set(constants_.of(ScriptValue(in[0].concrete.toObjectRef().getAttr(name), path)));
     }
     case c10::prim::ListConstruct:
     case c10::prim::TupleConstruct:

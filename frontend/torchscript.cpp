@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "frontend/networks.h"
 #include "frontend/passes.h"
 #include "frontend/script_interpreter.h"
@@ -319,7 +320,7 @@ ir::Graph read_torchscript(const ZipArchive& archive, bool fold) {
     graph = canonical(graph);
     graph.name = name_of(graph, archive.path());
   } catch (const Error& error) {
-    throw Error(archive.path() + ": " + error.what());
+    throw Error(archive.path() + ": " + printable(error.what()));
   } catch (const c10::Error& error) {
     throw Error(archive.path() + ": LibTorch cannot execute it: " +
                 first_line(error.what_without_backtrace()) + "; export it again");

@@ -238,7 +238,6 @@ TEST(TorchScript, DeepCallsAndBlocksAreRefused) {
     indent += " ";
   }
   expect_refused(nested + indent + "y = -y\n    return y\n", "nested too deeply");
-  // LibTorch runs out of stack where it reads the code of a chain of calls that is not deep.
   std::string calls = "def f0(self, x):\n    return x\n";
   for (int i = 1; i < 150; ++i)
     calls += "def f" + std::to_string(i) + "(self, x):\n    return self.f" + std::to_string(i - 1) +

@@ -152,6 +152,16 @@ std::string edited(const ScratchFolder& folder, const std::string& word, const s
   return result;
 }
 
+// Traced networks keep sizes in tensors.
+TEST(TorchScript, SizesInTensorsAreFollowed) {
+  ScratchFolder folder;
+  const std::string height = "torch.size(frame, 2)",
+                    tensor = "ops.prim.NumToTensor(" + height + ")";
+  EXPECT_EQ(error_of(edited(folder, height, "int(" + tensor + ")")), "no error");
+  const std::string error = error_of(edited(folder, height, "int(torch.mul(" + tensor + ", 1))"));
+  EXPECT_NE(error.find("computed from a size or ratio as end"), std::string::npos) << error;
+}
+
 TEST(TorchScript, CodeThatLibTorchRefusesIsOneLineWithARemedy) {
   ScratchFolder folder;
   EXPECT_EQ(error_of(edited(folder, "def forward", "def  forward")), "no error");
