@@ -160,15 +160,19 @@ bool ScriptInterpreter::execute_size(const jit::Node& node, const std::vector<Sc
     return true;
   };
   // A traced network keeps sizes in tensors of one number.
-  if (kind == "prim::NumToTensor" || (kind == "aten::Int" && in[0].size_of != ir::no_tensor)) {
+  if (kind == "prim::NumToTensor" && !in[0].is_tensor()) {
     ScriptValue value = in[0];
-    if (kind == "aten::Int" && value.is_tensor())
-      value.concrete = c10::IValue(value.concrete.toTensor().item<int64_t>());
-    else if (!value.is_tensor())
-      value.concrete = c10::IValue(at::scalar_tensor(value.concrete.toScalar(), at::kLong));
+    const at::Scalar number = value.concrete.toScalar();
+    value.concrete = c10::IValue(at::scalar_tensor(number, number.type()));
     return set(std::move(value));
   }
-  if (kind == "aten::Float" && in[0].is_downsample_ratio) return set(in[0]);
+  if (kind == "aten::Int" && in[0].size_of != ir::no_tensor) {
+    ScriptValue value = in[0];
+    if (value.is_tensor()) value.concrete = c10::IValue(value.concrete.toTensor().item<int64_t>());
+    return set(std::move(value));
+  }
+  if (kind == "aten::Float" && in[0].is_downsample_ratio && in[0].concrete.isDouble())
+    return set(in[0]);
   const ScriptValue multiple = multiple_of_size(kind, in);
   if (multiple.size_of != ir::no_tensor) return set(multiple);
   if (kind != "aten::size" || !in[0].is_tensor()) return false;
