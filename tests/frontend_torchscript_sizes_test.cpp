@@ -3,9 +3,12 @@
 #include <torch/script.h>
 
 #include <chrono>
+#include <csignal>
 #include <fstream>
 
+#include "base/interrupt.h"
 #include "frontend/read_network.h"
+#include "frontend/torchscript.h"
 #include "ir/compare.h"
 #include "quant/executor.h"
 #include "tests/frontend_scripts.h"
@@ -227,7 +230,20 @@ TEST(TorchScript, HugeComputationsAreRefused) {
   EXPECT_LT(seconds.count(), 60) << "a few seconds for each";
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
-    if (line.rfind("VmHWM:", 0) == 0) EXPECT_LT(std::stol(line.substr(6)), 900 << 10) << line;
+    if (line.rfind("VmHWM:", 0) == 0) {
+      EXPECT_LT(std::stol(line.substr(6)), 900 << 10) << line;
+    }
+}
+
+TEST(TorchScript, ASignalEndsTheExecution) {
+  ScratchFolder folder;
+  const std::string file = save(folder, matting);
+  const frontend::ZipArchive archive(testing::read_bytes(file), file);
+  install_signal_handlers();
+  const InterruptKeepsWork keeps;
+  std::raise(SIGTERM);
+  EXPECT_THROW(frontend::read_torchscript(archive), Interrupted);
+  forget_interrupt();
 }
 
 TEST(TorchScript, DeepCallsAndBlocksAreRefused) {
