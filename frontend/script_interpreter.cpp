@@ -3,136 +3,37 @@
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
 
-#include <set>
+#include <algorithm>
 
 #include "base/error.h"
+#include "frontend/script_operators.h"
+#include "frontend/script_place.h"
+#include "frontend/script_sizes.h"
 
 namespace mattec::frontend {
 namespace {
 
 namespace jit = torch::jit;
 
-// A network executes some thousands; a loop without end must not.
-constexpr int64_t most_operations = 1000000;
 constexpr size_t deepest_call = 100;
-constexpr int64_t largest_constant = int64_t{1} << 26;  // elements
-
-// Operators on sizes, numbers, text and constant tensors: free of side effects.
-bool is_harmless(const std::string& kind) {
-  static const std::set<std::string> kinds = {"aten::__is__",
-                                              "aten::__isnot__",
-                                              "aten::__not__",
-                                              "aten::__contains__",
-                                              "aten::eq",
-                                              "aten::ne",
-                                              "aten::lt",
-                                              "aten::le",
-                                              "aten::gt",
-                                              "aten::ge",
-                                              "aten::__and__",
-                                              "aten::__or__",
-                                              "aten::floordiv",
-                                              "aten::remainder",
-                                              "aten::floor",
-                                              "aten::ceil",
-                                              "aten::Float",
-                                              "aten::Int",
-                                              "aten::Bool",
-                                              "aten::dim",
-                                              "aten::is_floating_point",
-                                              "aten::format",
-                                              "prim::dtype",
-                                              "prim::device",
-                                              "prim::layout",
-                                              "prim::min",
-                                              "prim::max",
-                                              "aten::zeros",
-                                              "aten::ones",
-                                              "aten::full",
-                                              "aten::tensor",
-                                              "aten::view",
-                                              "aten::reshape",
-                                              "aten::unsqueeze",
-                                              "aten::to",
-                                              "aten::type_as",
-                                              "aten::zeros_like",
-                                              "aten::add",
-                                              "aten::sub",
-                                              "aten::mul",
-                                              "aten::div",
-                                              "aten::neg",
-                                              "aten::sqrt",
-                                              "aten::as_tensor",
-                                              "aten::any",
-                                              "aten::is_complex",
-                                              "aten::__range_length",
-                                              "aten::__derive_index",
-                                              "aten::pow"};
-  return kinds.count(kind) > 0;
-}
-
-// What may be asked about a recorded tensor without the answer depending on its values.
-bool asks_about_form(const std::string& kind) {
-  static const std::set<std::string> kinds = {"aten::dim",
-                                              "prim::dtype",
-                                              "prim::device",
-                                              "prim::layout",
-                                              "aten::__is__",
-                                              "aten::__isnot__",
-                                              "aten::is_floating_point",
-                                              "aten::zeros_like"};
-  return kinds.count(kind) > 0;
-}
-
-c10::IValue to_ivalue(const ScriptValue& value, const c10::TypePtr& type) {
-  if (!value.items) return value.concrete;
-  if (const auto optional = type->cast<c10::OptionalType>())
-    return to_ivalue(value, optional->getElementType());
-  if (const auto list = type->cast<c10::ListType>()) {
-    c10::impl::GenericList made(list->getElementType());
-    for (const ScriptValue& item : *value.items)
-      made.push_back(to_ivalue(item, list->getElementType()));
-    return made;
-  }
-  std::vector<c10::IValue> elements;
-  const auto tuple = type->cast<c10::TupleType>();
-  for (size_t i = 0; i < value.items->size(); ++i) {
-    const bool known = tuple && i < tuple->elements().size();
-    elements.push_back(
-        to_ivalue((*value.items)[i], known ? tuple->elements()[i] : c10::AnyType::get()));
-  }
-  return c10::ivalue::Tuple::create(std::move(elements));
-}
-
-std::vector<at::Tensor> tensors_in(const std::vector<c10::IValue>& values) {
-  std::vector<at::Tensor> found;
-  for (const c10::IValue& value : values) {
-    if (value.isTensor()) found.push_back(value.toTensor());
-    if (value.isTensorList())
-      for (const at::Tensor& tensor : value.toTensorVector()) found.push_back(tensor);
-  }
-  return found;
-}
-
-int64_t extent_limit(const std::vector<ScriptValue>& in) {
-  int64_t count = 1;
-  if (in.empty() || !in[0].items) return 0;
-  for (const ScriptValue& item : *in[0].items) {
-    if (!item.concrete.isInt()) return 0;
-    const int64_t extent = item.concrete.toInt();
-    if (extent < 0 || extent > largest_constant) return largest_constant + 1;
-    count *= extent;
-    if (count > largest_constant) return count;
-  }
-  return count;
-}
+constexpr size_t deepest_node = 400;  // calls, branches and loops within each other
 
 }  // namespace
 
-void ScriptInterpreter::refuse(const jit::Node& node, const std::string& why) const {
+std::string ScriptInterpreter::name_of(const jit::Node& node) const {
   const std::string place = places_.empty() ? "" : places_.back();
-  throw Error(std::string("operation ") + node.kind().toQualString() +
-              (place.empty() ? "" : " in '" + place + "'") + " " + why);
+  return std::string("operation ") + node.kind().toQualString() +
+         (place.empty() ? "" : " in '" + place + "'") + " ";
+}
+
+void ScriptInterpreter::refuse(const jit::Node& node, const std::string& why) const {
+  throw Error(name_of(node) + why);
+}
+
+void ScriptInterpreter::need_fixed(const jit::Node& node, const ScriptValue& value,
+                                   const char* what) const {
+  if (value.varies())
+    refuse(node, std::string(what) + " a value computed from a size or ratio" + depends_on_size);
 }
 
 ScriptValue ScriptInterpreter::call(const jit::Function& function,
@@ -163,10 +64,34 @@ std::vector<ScriptValue> ScriptInterpreter::run(const jit::Block& block,
   return results;
 }
 
+// Every error of a node, LibTorch's own too, becomes one that names its line.
 void ScriptInterpreter::execute(const jit::Node& node, Environment& environment) {
-  if (++executed_ > most_operations) refuse(node, "is in a loop without end");
+  nodes_.push_back(&node);
+  const auto placed = [&](const std::string& message) {
+    const std::string line = line_of(nodes_);
+    return PlacedError(line.empty() ? message : line + ": " + message);
+  };
+  try {
+    execute_any(node, environment);
+  } catch (const PlacedError&) {
+    throw;
+  } catch (const Error& error) {
+    throw placed(error.what());
+  } catch (const c10::Error& error) {
+    throw placed(name_of(node) + "fails in LibTorch: " +
+                 first_line(error.what_without_backtrace()) + "; export it again");
+  } catch (const std::exception& error) {
+    throw placed(name_of(node) + "fails in LibTorch: " + first_line(error.what()) +
+                 "; export it again");
+  }
+  nodes_.pop_back();
+}
+
+void ScriptInterpreter::execute_any(const jit::Node& node, Environment& environment) {
+  if (nodes_.size() > deepest_node) refuse(node, "is nested too deeply; export a plain network");
   std::vector<ScriptValue> in;
   for (const jit::Value* input : node.inputs()) in.push_back(environment.at(input));
+  within_limits(node, [&] { limits_.count_operation(); });
   if (execute_control(node, in, environment)) return;
   if (execute_structure(node, in, environment)) return;
   if (execute_size(node, in, environment)) return;
@@ -178,26 +103,17 @@ bool ScriptInterpreter::execute_control(const jit::Node& node, const std::vector
   const auto set = [&](size_t i, ScriptValue value) {
     environment[node.outputs()[i]] = std::move(value);
   };
-  const auto set_all = [&](std::vector<ScriptValue> values) {
-    for (size_t i = 0; i < values.size(); ++i) set(i, std::move(values[i]));
-  };
   switch (node.kind()) {
-    case c10::prim::If:
-      set_all(run(*node.blocks()[in[0].concrete.toBool() ? 0 : 1], {}, environment));
-      return true;
-    case c10::prim::Loop: {
-      std::vector<ScriptValue> carried(in.begin() + 2, in.end());
-      bool more = in[1].concrete.toBool();
-      for (int64_t i = 0; more && i < in[0].concrete.toInt(); ++i) {
-        if (++executed_ > most_operations) refuse(node, "is a loop without end");
-        carried.insert(carried.begin(), ScriptValue(c10::IValue(i)));
-        carried = run(*node.blocks()[0], std::move(carried), environment);
-        more = carried[0].concrete.toBool();
-        carried.erase(carried.begin());
-      }
-      set_all(std::move(carried));
+    case c10::prim::If: {
+      need_fixed(node, in[0], "decides by");
+      const jit::Block& taken = *node.blocks()[in[0].concrete.toBool() ? 0 : 1];
+      std::vector<ScriptValue> results = run(taken, {}, environment);
+      for (size_t i = 0; i < results.size(); ++i) set(i, std::move(results[i]));
       return true;
     }
+    case c10::prim::Loop:
+      loop(node, in, environment);
+      return true;
     case c10::prim::CallMethod: {
       const auto& object = in[0].concrete.toObjectRef();
       set(0, call(object.type()->getMethod(node.s(c10::attr::name)), in));
@@ -211,88 +127,61 @@ bool ScriptInterpreter::execute_control(const jit::Node& node, const std::vector
     case c10::prim::RaiseException:
       refuse(node,
              "is reached: the network refuses its input" +
-                 (in[0].concrete.isString() ? " (" + in[0].concrete.toStringRef() + ")" : ""));
+                 (in[0].concrete.isString() ? " (" + first_line(in[0].concrete.toStringRef()) + ")"
+                                            : ""));
     default:
       return false;
   }
 }
 
-bool ScriptInterpreter::execute_structure(const jit::Node& node, const std::vector<ScriptValue>& in,
-                                          Environment& environment) {
-  const auto set = [&](ScriptValue value) {
-    environment[node.output()] = std::move(value);
-    return true;
-  };
-  switch (node.kind()) {
-    case c10::prim::Constant: {
-      const auto value = jit::toIValue(node.output());
-      return set(ScriptValue(value ? *value : c10::IValue()));  // functions: see CallFunction
-    }
-    case c10::prim::GetAttr: {
-      const std::string& name = node.s(c10::attr::name);
-      const std::string path = in[0].path.empty() ? name : in[0].path + "." + name;
-      return set(ScriptValue(in[0].concrete.toObjectRef().getAttr(name), path));
-    }
-    case c10::prim::ListConstruct:
-      return set(ScriptValue::sequence(in, true));
-    case c10::prim::TupleConstruct:
-      return set(ScriptValue::sequence(in, false));
-    case c10::prim::ListUnpack:
-    case c10::prim::TupleUnpack:
-      if (!in[0].items || in[0].items->size() != node.outputs().size())
-        refuse(node, "has the wrong number of values");
-      for (size_t i = 0; i < node.outputs().size(); ++i)
-        environment[node.outputs()[i]] = (*in[0].items)[i];
-      return true;
-    case c10::prim::Uninitialized:
-      return set(ScriptValue());
-    case c10::prim::unchecked_cast:
-    case c10::prim::NumToTensor:
-      return set(in[0]);
-    default:
-      break;
+void ScriptInterpreter::loop(const jit::Node& node, const std::vector<ScriptValue>& in,
+                             Environment& environment) {
+  need_fixed(node, in[0], "repeats by");
+  std::vector<ScriptValue> carried(in.begin() + 2, in.end());
+  ScriptValue more = in[1];
+  for (int64_t i = 0; i < in[0].concrete.toInt(); ++i) {
+    need_fixed(node, more, "repeats by");
+    if (!more.concrete.toBool()) break;
+    within_limits(node, [&] { limits_.count_operation(); });
+    carried.insert(carried.begin(), ScriptValue(c10::IValue(i)));
+    carried = run(*node.blocks()[0], std::move(carried), environment);
+    more = carried.at(0);
+    carried.erase(carried.begin());
   }
-  const std::string kind = node.kind().toQualString();
-  if (kind == "aten::append" && in[0].items) {
-    in[0].items->push_back(in[1]);
-    return set(in[0]);
-  }
-  if (kind == "aten::list" && in[0].items) return set(ScriptValue::sequence(*in[0].items, true));
-  if (kind == "aten::len" && in[0].items)
-    return set(ScriptValue(c10::IValue(static_cast<int64_t>(in[0].items->size()))));
-  if ((kind == "aten::__getitem__" || kind == "prim::TupleIndex") && in[0].items) {
-    const auto size = static_cast<int64_t>(in[0].items->size());
-    const int64_t given = in[1].concrete.toInt(), index = given < 0 ? given + size : given;
-    if (index < 0 || index >= size) refuse(node, "reads beyond the end of a list");
-    return set((*in[0].items)[static_cast<size_t>(index)]);
-  }
-  if (kind == "aten::slice" && in[0].items) {
-    const auto size = static_cast<int64_t>(in[0].items->size());
-    const auto bound = [&](const ScriptValue& value, int64_t absent) {
-      if (value.is_none()) return absent;
-      const int64_t given = value.concrete.toInt();
-      return std::min(std::max<int64_t>(given < 0 ? given + size : given, 0), size);
-    };
-    const int64_t first = bound(in[1], 0), end = std::max(first, bound(in[2], size));
-    if (in[3].concrete.toInt() != 1) refuse(node, "has a step");
-    return set(ScriptValue::sequence({in[0].items->begin() + first, in[0].items->begin() + end},
-                                     in[0].is_list));
-  }
-  return false;
+  for (size_t i = 0; i < carried.size(); ++i)
+    environment[node.outputs()[i]] = std::move(carried[i]);
 }
 
 bool ScriptInterpreter::execute_size(const jit::Node& node, const std::vector<ScriptValue>& in,
                                      Environment& environment) {
   const std::string kind = node.kind().toQualString();
-  if (kind == "aten::Int" && in[0].size_of != ir::no_tensor) {
-    environment[node.output()] = in[0];
+  const auto set = [&](ScriptValue value) {
+    environment[node.output()] = std::move(value);
     return true;
+  };
+  // A traced network keeps sizes in tensors of one number.
+  if (kind == "prim::NumToTensor" && !in[0].is_tensor()) {
+    ScriptValue value = in[0];
+    const at::Scalar number = value.concrete.toScalar();
+    value.concrete = c10::IValue(at::scalar_tensor(number, number.type()));
+    return set(std::move(value));
   }
+  if (kind == "aten::Int" && in[0].size_of != ir::no_tensor) {
+    ScriptValue value = in[0];
+    if (value.is_tensor()) value.concrete = c10::IValue(value.concrete.toTensor().item<int64_t>());
+    return set(std::move(value));
+  }
+  if (kind == "aten::Float" && in[0].is_downsample_ratio && in[0].concrete.isDouble())
+    return set(in[0]);
+  const ScriptValue multiple = multiple_of_size(kind, in);
+  if (multiple.size_of != ir::no_tensor) return set(multiple);
   if (kind != "aten::size" || !in[0].is_tensor()) return false;
   const at::Tensor& tensor = in[0].concrete.toTensor();
-  const ir::TensorId id = recorder_ ? recorder_->find(tensor) : ir::no_tensor;
+  const ir::TensorId id = recorder_.find(tensor);
+  recorder_.note_use(tensor);
   const auto extent = [&](int64_t axis) {
     ScriptValue value(c10::IValue(tensor.size(axis)));
+    if (id == ir::no_tensor) return in[0].derived ? derived(std::move(value)) : value;
     // Only heights and widths vary; batch and channels are constants of the network.
     if (axis >= 2) {
       value.size_of = id;
@@ -301,44 +190,65 @@ bool ScriptInterpreter::execute_size(const jit::Node& node, const std::vector<Sc
     return value;
   };
   if (in.size() > 1) {
+    need_fixed(node, in[1], "asks for a dimension by");
     const int64_t axis = in[1].concrete.toInt();
-    environment[node.output()] = extent(axis < 0 ? axis + tensor.dim() : axis);
-    return true;
+    return set(extent(axis < 0 ? axis + tensor.dim() : axis));
   }
   std::vector<ScriptValue> extents;
   for (int64_t axis = 0; axis < tensor.dim(); ++axis) extents.push_back(extent(axis));
-  environment[node.output()] = ScriptValue::sequence(std::move(extents), true);
-  return true;
+  return set(ScriptValue::sequence(std::move(extents), true));
+}
+
+bool ScriptInterpreter::is_on_recorded(const std::string& kind,
+                                       const std::vector<ScriptValue>& in) const {
+  // "constant.type_as(x)" asks x for its type only.
+  const bool first_only = kind == "aten::to" || kind == "aten::type_as";
+  const std::vector<at::Tensor> tensors =
+      first_only ? tensors_in(std::vector<ScriptValue>{in.at(0)}) : tensors_in(in);
+  return std::any_of(tensors.begin(), tensors.end(), [&](const at::Tensor& tensor) {
+    return recorder_.find(tensor) != ir::no_tensor;
+  });
+}
+
+void ScriptInterpreter::check_operator(const jit::Node& node, const std::vector<ScriptValue>& in,
+                                       bool on_recorded) const {
+  const std::string kind = node.kind().toQualString();
+  if (!is_harmless(kind) && !Recorder::supports(kind)) refuse(node, "is not supported");
+  if (on_recorded && !Recorder::supports(kind) && !asks_about_form(kind))
+    refuse(node, "is not supported on computed tensors");
+  // The constant may be one of the module, which is executed more than once.
+  if (is_in_place(kind) &&
+      (!in.at(0).is_tensor() || recorder_.find(in[0].concrete.toTensor()) == ir::no_tensor))
+    refuse(node, "changes a constant in place; export a network that keeps its constants");
+  within_limits(node, [&] { limits_.check_operator(kind, in); });
 }
 
 void ScriptInterpreter::execute_operator(const jit::Node& node, const std::vector<ScriptValue>& in,
                                          Environment& environment) {
   const std::string kind = node.kind().toQualString();
-  bool on_recorded = false;
-  const auto look = [&](const ScriptValue& value) {
-    if (recorder_ && value.is_tensor() && recorder_->find(value.concrete.toTensor()) >= 0)
-      on_recorded = true;
-  };
-  for (const ScriptValue& value : in) {
-    look(value);
-    if (value.items)
-      for (const ScriptValue& item : *value.items) look(item);
-  }
-  // aten::to between equal types and the like: harmless, but on recorded tensors not recordable.
-  if (!is_harmless(kind) && !Recorder::supports(kind)) refuse(node, "is not supported");
-  if (on_recorded && !Recorder::supports(kind) && !asks_about_form(kind))
-    refuse(node, "is not supported on computed tensors");
-  if ((kind == "aten::zeros" || kind == "aten::ones" || kind == "aten::full") &&
-      extent_limit(in) > largest_constant)
-    refuse(node, "makes a constant that is too large");
-
+  const bool on_recorded = is_on_recorded(kind, in);
+  check_operator(node, in, on_recorded);
   jit::Stack stack;
   for (size_t i = 0; i < in.size(); ++i)
     stack.push_back(to_ivalue(in[i], node.inputs()[i]->type()));
   node.getOperation()(stack);
-  if (on_recorded && Recorder::supports(kind)) record(node, in, stack);
-  for (size_t i = 0; i < node.outputs().size(); ++i)
-    environment[node.outputs()[i]] = ScriptValue(stack.at(i));
+  const bool recorded = on_recorded && Recorder::supports(kind);
+  within_limits(node, [&] {
+    limits_.count_tensors(tensors_in(stack), !on_recorded);
+    for (const c10::IValue& value : stack)
+      limits_.count_entries(value.isString() ? value.toStringRef().size()
+                            : value.isList() ? value.toListRef().size()
+                                             : 0);
+  });
+  if (recorded) record(node, in, stack);
+  bool varies = on_recorded && kind == "aten::zeros_like";
+  for (const ScriptValue& value : in) varies = varies || value.varies();
+  varies = varies && !recorded && !is_same_at_all_sizes(kind, in);
+  for (size_t i = 0; i < node.outputs().size(); ++i) {
+    ScriptValue value(stack.at(i));
+    if (varies && value.is_list) need_fixed(node, derived(value), "makes a list from");
+    environment[node.outputs()[i]] = varies ? derived(std::move(value)) : std::move(value);
+  }
 }
 
 void ScriptInterpreter::record(const jit::Node& node, const std::vector<ScriptValue>& in,
@@ -350,7 +260,7 @@ void ScriptInterpreter::record(const jit::Node& node, const std::vector<ScriptVa
   for (size_t i = 0; i < arguments.size() && i < in.size(); ++i)
     call.arguments[arguments[i].name()] = in[i];
   call.outputs = tensors_in(outputs);
-  recorder_->record(call);
+  recorder_.record(call);
 }
 
 }  // namespace mattec::frontend

@@ -18,6 +18,13 @@ Op make(OpKind kind, std::vector<ir::TensorId> inputs) {
   return op;
 }
 
+// Rounding to half, or computing in double, is nothing that a graph says.
+void need_float(const ScriptCall& call, const at::Tensor& output) {
+  if (output.scalar_type() != at::kFloat)
+    refuse(call, std::string("makes a computed tensor ") + c10::toString(output.scalar_type()) +
+                     ", but networks are computed in float; export the network without the cast");
+}
+
 // "decoder.gru.ih.0.weight" -> "decoder.gru.ih.0"
 std::string module_of(const std::string& path) { return path.substr(0, path.rfind('.')); }
 
@@ -40,6 +47,8 @@ const std::map<std::string, Recorder::Handler>& Recorder::handlers() {
       {"aten::clone", &Recorder::same},
       {"aten::detach", &Recorder::same},
       {"aten::dropout", &Recorder::same},
+      {"aten::to", &Recorder::same},
+      {"aten::type_as", &Recorder::same},
       {"aten::adaptive_avg_pool2d", &Recorder::global_pool},
       {"aten::mean", &Recorder::mean},
       {"aten::avg_pool2d", &Recorder::avg_pool},
@@ -99,6 +108,7 @@ ir::TensorId Recorder::input_of(const ScriptCall& call, const char* name) const 
 void Recorder::append(const ScriptCall& call, Op op, const at::Tensor& output) {
   if (output.dim() != 4 || output.size(0) != 1)
     refuse(call, "gives a tensor that is no batch of images");
+  need_float(call, output);
   if (op.name.empty()) op.name = call.place + "." + std::to_string(graph_.ops.size());
   bind(output, graph_.add_op(std::move(op), static_cast<int>(output.size(1))));
 }
@@ -112,6 +122,12 @@ void Recorder::record(const ScriptCall& call) {
     }
   const auto handler = handlers().find(functional_form(call.kind));
   if (handler == handlers().end()) refuse(call, "is not supported");
+  if (mode_ == Mode::follow) {
+    for (const at::Tensor& output : call.outputs) bind(output, 0);
+    return;
+  }
+  check_sizes(call);
+  note_uses(call);
   (this->*handler->second)(call);
 }
 
@@ -192,7 +208,12 @@ void Recorder::clamp(const ScriptCall& call) {
 
 void Recorder::same(const ScriptCall& call) {
   if (boolean(call, "train")) refuse(call, "is in training mode; export model.eval()");
-  bind(call.outputs[0], find(first_tensor(call)));
+  const at::Tensor &x = first_tensor(call), &output = call.outputs[0];
+  need_float(call, output);
+  if (output.dim() != 4 || find(x) == ir::no_tensor) refuse(call, "is not supported");
+  bind(output, find(x));
+  const auto cropped = cropped_.find(x.unsafeGetTensorImpl());
+  if (cropped != cropped_.end()) cropped_[output.unsafeGetTensorImpl()] = cropped->second;
 }
 
 void Recorder::global_pool(const ScriptCall& call) {
@@ -201,7 +222,7 @@ void Recorder::global_pool(const ScriptCall& call) {
 }
 
 void Recorder::mean(const ScriptCall& call) {
-  if (!call.arguments.count("dim") || !boolean(call, "keepdim"))
+  if (!call.arguments.count("dim") || argument(call, "dim").is_none() || !boolean(call, "keepdim"))
     refuse(call, "does not keep its dimensions");
   std::vector<int64_t> axes;
   for (int64_t axis : integers(call, "dim")) axes.push_back(axis_of(call, axis));
@@ -223,34 +244,6 @@ void Recorder::avg_pool(const ScriptCall& call) {
   append(call, make(OpKind::avg_pool2, {input_of(call, "self")}), call.outputs[0]);
 }
 
-void Recorder::resize(const ScriptCall& call) {
-  const at::Tensor& x = first_tensor(call);
-  const ir::TensorId id = find(x);
-  if (boolean(call, "align_corners")) refuse(call, "aligns corners");
-  std::vector<ScriptValue> factors;
-  if (call.arguments.count("scale_factors")) {
-    const ScriptValue& given = argument(call, "scale_factors");
-    if (given.items) factors = *given.items;
-  } else if (!argument(call, "scales_h").is_none()) {
-    factors = {argument(call, "scales_h"), argument(call, "scales_w")};
-  }
-  const ScriptValue& size = argument(call, "output_size");
-  if (factors.size() == 2 && factors[0].is_downsample_ratio && factors[1].is_downsample_ratio) {
-    append(call, make(OpKind::downsample, {id}), call.outputs[0]);
-  } else if (factors.size() == 2 && factors[0].concrete.toDouble() == 2 &&
-             factors[1].concrete.toDouble() == 2) {
-    append(call, make(OpKind::upsample2, {id, ir::no_tensor}), call.outputs[0]);
-    upsamplings_[find(call.outputs[0])] = graph_.ops.size() - 1;
-  } else if (factors.empty() && size.items && size.items->size() == 2 &&
-             (*size.items)[0].size_of != ir::no_tensor &&
-             (*size.items)[0].size_of == (*size.items)[1].size_of && (*size.items)[0].axis == 2 &&
-             (*size.items)[1].axis == 3) {
-    append(call, make(OpKind::resize_to, {id, (*size.items)[0].size_of}), call.outputs[0]);
-  } else {
-    refuse(call, "has another size than twice its input's, another tensor's or downsample_ratio");
-  }
-}
-
 void Recorder::concat(const ScriptCall& call) {
   const ScriptValue& tensors = argument(call, "tensors");
   const int64_t axis = integer(call, argument(call, "dim"));
@@ -268,7 +261,7 @@ void Recorder::concat(const ScriptCall& call) {
   for (ir::TensorId id : op.inputs) {
     const auto upsampling = upsamplings_.find(id);
     if (upsampling == upsamplings_.end() || size_giver == op.inputs.end()) continue;
-    ir::TensorId& like = graph_.ops[upsampling->second].inputs[1];
+    ir::TensorId& like = graph_.ops[upsampling->second.op].inputs[1];
     if (like == ir::no_tensor) like = *size_giver;
   }
   append(call, std::move(op), call.outputs[0]);
@@ -284,45 +277,6 @@ void Recorder::split(const ScriptCall& call) {
     op.first_channel = first;
     first += static_cast<int>(output.size(1));
     append(call, std::move(op), output);
-  }
-}
-
-void Recorder::crop(const ScriptCall& call, int64_t axis, const ScriptValue& end) {
-  const at::Tensor& x = first_tensor(call);
-  const ir::TensorId id = find(x);
-  const bool whole = end.size_of == ir::no_tensor && call.outputs[0].size(axis) == x.size(axis);
-  if (!whole) {
-    if (end.size_of == ir::no_tensor || end.axis != axis)
-      refuse(call, "crops to a fixed or computed number of pixels, not to another tensor's size");
-    const auto upsampling = upsamplings_.find(id);
-    if (upsampling == upsamplings_.end()) refuse(call, "crops what is not upsampled by 2");
-    ir::TensorId& like = graph_.ops[upsampling->second].inputs[1];
-    if (like != ir::no_tensor && like != end.size_of)
-      refuse(call, "crops height and width to different tensors");
-    like = end.size_of;
-  }
-  bind(call.outputs[0], id);
-}
-
-void Recorder::slice(const ScriptCall& call) {
-  const at::Tensor& x = tensor_argument(call, "self");
-  const int64_t axis = axis_of(call, integer(call, argument(call, "dim")));
-  const bool narrow = call.arguments.count("length") > 0;
-  const ScriptValue& start = argument(call, "start");
-  const int64_t given = start.is_none() ? 0 : integer(call, start);
-  const int64_t first = given < 0 ? given + x.size(axis) : given;
-  if (!narrow && integer(call, argument(call, "step")) != 1) refuse(call, "has a step");
-  if (axis == 1) {
-    Op op = make(OpKind::slice, {input_of(call, "self")});
-    op.first_channel = static_cast<int>(first);
-    if (call.outputs[0].size(1) == x.size(1))
-      bind(call.outputs[0], op.inputs[0]);
-    else
-      append(call, std::move(op), call.outputs[0]);
-  } else if (first != 0) {
-    refuse(call, "does not begin at pixel 0");
-  } else {
-    crop(call, axis, argument(call, narrow ? "length" : "end"));
   }
 }
 
@@ -344,6 +298,8 @@ void Recorder::arithmetic(const ScriptCall& call) {
   const ScriptValue &self = argument(call, "self"), &other = argument(call, "other");
   if (call.arguments.count("alpha") && argument(call, "alpha").concrete.toScalar().toDouble() != 1)
     refuse(call, "has a factor alpha");
+  if (call.arguments.count("rounding_mode") && !argument(call, "rounding_mode").is_none())
+    refuse(call, "rounds");
   const auto recorded = [&](const ScriptValue& value) {
     return value.is_tensor() ? find(value.concrete.toTensor()) : ir::no_tensor;
   };
@@ -374,14 +330,6 @@ void Recorder::arithmetic(const ScriptCall& call) {
   if ((kind == "aten::rsub") == first) return scale(call, tensor, {-1}, constant);
   for (float& value : changed) value = -value;
   scale(call, tensor, {1}, changed);
-}
-
-ir::Graph Recorder::finish() {
-  for (const auto& [tensor, op] : upsamplings_)
-    if (graph_.ops[op].inputs[1] == ir::no_tensor)
-      throw Error("operation aten::upsample_bilinear2d '" + graph_.ops[op].name +
-                  "' is neither cropped to nor concatenated with a tensor of its size");
-  return std::move(graph_);
 }
 
 }  // namespace mattec::frontend

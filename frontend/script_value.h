@@ -18,10 +18,12 @@ struct ScriptValue {
   std::shared_ptr<std::vector<ScriptValue>> items;  // list or tuple; lists are shared, as in Python
   bool is_list = false;
   std::string path;  // modules and their attributes: "backbone.features.0"
-  // A whole number that is the extent of a recorded tensor along `axis`.
+  // A whole number that is `times` the extent of a recorded tensor along `axis`.
   ir::TensorId size_of = ir::no_tensor;
-  int64_t axis = -1;
+  int64_t axis = -1, times = 1;
   bool is_downsample_ratio = false;
+  // Computed from sizes or from downsample_ratio in a way that no graph expresses.
+  bool derived = false;
 
   ScriptValue() = default;
   explicit ScriptValue(c10::IValue value, std::string from = "")
@@ -44,6 +46,15 @@ struct ScriptValue {
 
   bool is_none() const { return !items && concrete.isNone(); }
   bool is_tensor() const { return !items && concrete.isTensor(); }
+  bool is_exact_size() const { return size_of != ir::no_tensor && times == 1; }
+  // Whether it may be another value at another size of the frame or another downsample_ratio.
+  bool varies() const {
+    if (derived || is_downsample_ratio || size_of != ir::no_tensor) return true;
+    if (items)
+      for (const ScriptValue& item : *items)
+        if (item.varies()) return true;
+    return false;
+  }
 };
 
 }  // namespace mattec::frontend

@@ -3,13 +3,18 @@
 #include <torch/script.h>
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "frontend/networks.h"
 #include "frontend/passes.h"
 #include "frontend/script_interpreter.h"
+#include "frontend/script_place.h"
+#include "frontend/script_sizes.h"
+#include "ir/compare.h"
 #include "ir/verify.h"
 
 namespace mattec::frontend {
@@ -18,11 +23,15 @@ namespace {
 using ir::TensorId;
 using ir::Variant;
 
-// The frame at which a network is recorded: divisible by every stride, height unlike width, so
-// that no size coincides with another by chance.
-constexpr int64_t traced_height = 128, traced_width = 192;
-// With the refiner: any other ratio than 1 will do.
-constexpr double traced_ratio = 0.5;
+// A frame at which a network is recorded, and with the refiner: divisible by every stride, height
+// unlike width, so that no size coincides with another by chance.
+struct Trace {
+  int64_t height, width;
+  double ratio;
+};
+constexpr Trace first_trace = {128, 192, 0.5};
+// Must give the same graph. Portrait, so that a comparison of the sides turns out differently.
+constexpr Trace second_trace = {288, 96, 0.4};
 
 constexpr const char* expected =
     "; expected forward(frame, optional states..., downsample_ratio = 1, arguments with defaults) "
@@ -62,15 +71,26 @@ class Importer {
         signature_(signature_of(forward_.getSchema())) {}
 
   ir::Graph import() {
-    find_state_shapes();
-    ir::Graph direct = run(1.0);
-    if (signature_.ratio < 0) return direct;
-    return merge(std::move(direct), run(traced_ratio));
+    ir::Graph graph = import_at(first_trace);
+    const std::string difference =
+        ir::first_difference(canonical(graph), canonical(import_at(second_trace)), 0);
+    if (!difference.empty())
+      throw Error("does other things at another size of the frame (" + difference + ")" +
+                  depends_on_size);
+    return graph;
   }
 
  private:
+  ir::Graph import_at(const Trace& trace) {
+    trace_ = trace;
+    find_state_shapes();
+    ir::Graph direct = run(1.0);
+    if (signature_.ratio < 0) return direct;
+    return merge(std::move(direct), run(trace.ratio));
+  }
+
   // One execution. `states` empty = none given. Returns the tensors that forward() gives.
-  std::vector<at::Tensor> execute(Recorder* recorder, const at::Tensor& frame,
+  std::vector<at::Tensor> execute(Recorder& recorder, const at::Tensor& frame,
                                   const std::vector<at::Tensor>& states, double ratio) {
     std::vector<ScriptValue> arguments = {ScriptValue(module_._ivalue())};
     const std::vector<c10::Argument>& formal = forward_.getSchema().arguments();
@@ -100,14 +120,15 @@ class Importer {
     return outputs;
   }
 
-  static at::Tensor frame_for(double ratio) {
-    return at::full({1, 3, static_cast<int64_t>(traced_height / ratio),
-                     static_cast<int64_t>(traced_width / ratio)},
+  at::Tensor frame_for(double ratio) const {
+    return at::full({1, 3, std::llround(static_cast<double>(trace_.height) / ratio),
+                     std::llround(static_cast<double>(trace_.width) / ratio)},
                     0.5);
   }
 
   void find_state_shapes() {
-    const std::vector<at::Tensor> outputs = execute(nullptr, frame_for(1), {}, 1.0);
+    state_shapes_.clear();
+    const std::vector<at::Tensor> outputs = follow({});
     const size_t count = signature_.states.size();
     if (outputs.size() <= count)
       throw Error("is no matting network: its forward() gives " + std::to_string(outputs.size()) +
@@ -119,6 +140,32 @@ class Importer {
       state_shapes_.push_back(outputs[i].sizes().vec());
     }
     results_ = outputs.size() - count;
+    check_first_frame(outputs);
+  }
+
+  // A frame at ratio 1, nothing recorded.
+  std::vector<at::Tensor> follow(const std::vector<at::Tensor>& states) {
+    Recorder recorder(Recorder::Mode::follow);
+    const at::Tensor frame = frame_for(1);
+    recorder.add_input(frame, "frame");
+    for (const at::Tensor& state : states) recorder.add_input(state, "state");
+    return execute(recorder, frame, states, 1.0);
+  }
+
+  // The engine begins with states of zeros; a script may do something else where it has none.
+  void check_first_frame(const std::vector<at::Tensor>& without_states) {
+    if (state_shapes_.empty()) return;
+    std::vector<at::Tensor> zeros;
+    for (const std::vector<int64_t>& shape : state_shapes_) zeros.push_back(at::zeros(shape));
+    const std::vector<at::Tensor> with_zeros = follow(zeros);
+    for (size_t i = 0; i < without_states.size(); ++i) {
+      const at::Tensor& expected = without_states[i];
+      if (i >= with_zeros.size() || with_zeros[i].sizes() != expected.sizes() ||
+          !at::allclose(with_zeros[i], expected, 1e-4, 1e-5, /*equal_nan=*/true))
+        throw Error(
+            "does another thing on its first frame than with states of zeros, with which "
+            "compiled networks begin; export a network that begins with zeros");
+    }
   }
 
   ir::Graph run(double ratio) {
@@ -132,7 +179,7 @@ class Importer {
       const std::string& name = signature_.states[i];
       graph_states.push_back({name, recorder.add_input(states.back(), name), ir::no_tensor});
     }
-    const std::vector<at::Tensor> outputs = execute(&recorder, frame, states, ratio);
+    const std::vector<at::Tensor> outputs = execute(recorder, frame, states, ratio);
     if (outputs.size() != results_ + states.size())
       throw Error("gives another number of tensors when states are passed");
     std::vector<ir::Output> graph_outputs;
@@ -141,6 +188,7 @@ class Importer {
                                                  : Variant::refined;
     for (size_t i = 0; i < outputs.size(); ++i) {
       const TensorId id = recorder.find(outputs[i]);
+      recorder.note_use(outputs[i]);
       if (id == ir::no_tensor)
         throw Error("is no matting network: output " + std::to_string(i) +
                     " does not depend on the frame" + expected);
@@ -216,6 +264,7 @@ class Importer {
   torch::jit::Module module_;
   const torch::jit::Function& forward_;
   Signature signature_;
+  Trace trace_ = first_trace;
   std::vector<std::vector<int64_t>> state_shapes_;
   size_t results_ = 0;  // outputs that are no states
 };
@@ -242,15 +291,6 @@ std::string name_of(const ir::Graph& graph, const std::string& path) {
   }
   const std::string file = path.substr(path.find_last_of('/') + 1);
   return file.substr(0, file.find_last_of('.'));
-}
-
-// LibTorch's messages carry source lines and a stack trace; the first line that is not empty says
-// what happened, with a colon where the source follows.
-std::string first_line(const std::string& text) {
-  const size_t start = std::min(text.find_first_not_of(" \n"), text.size());
-  std::string line = text.substr(start, text.find('\n', start) - start);
-  line.erase(line.find_last_not_of(" .:") + 1);
-  return line;
 }
 
 torch::jit::Module load(const ZipArchive& archive) {
@@ -280,7 +320,7 @@ ir::Graph read_torchscript(const ZipArchive& archive, bool fold) {
     graph = canonical(graph);
     graph.name = name_of(graph, archive.path());
   } catch (const Error& error) {
-    throw Error(archive.path() + ": " + error.what());
+    throw Error(archive.path() + ": " + printable(error.what()));
   } catch (const c10::Error& error) {
     throw Error(archive.path() + ": LibTorch cannot execute it: " +
                 first_line(error.what_without_backtrace()) + "; export it again");
