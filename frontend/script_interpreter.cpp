@@ -16,7 +16,7 @@ namespace {
 namespace jit = torch::jit;
 
 constexpr size_t deepest_call = 100;
-constexpr size_t deepest_node = 400;  // calls, branches and loops within each other
+constexpr size_t deepest_node = 200;  // calls, branches and loops within each other
 
 }  // namespace
 
@@ -231,6 +231,7 @@ void ScriptInterpreter::execute_operator(const jit::Node& node, const std::vecto
   jit::Stack stack;
   for (size_t i = 0; i < in.size(); ++i)
     stack.push_back(to_ivalue(in[i], node.inputs()[i]->type()));
+  if (node.schema().is_vararg()) stack.emplace_back(static_cast<int64_t>(in.size()));
   node.getOperation()(stack);
   const bool recorded = on_recorded && Recorder::supports(kind);
   within_limits(node, [&] {

@@ -10,10 +10,10 @@
 namespace mattec::frontend {
 namespace {
 
-// RVM executes 3000 operations, its tensors take 110 MB at both sizes together.
+// A network executes some thousands, lists with some hundreds of entries.
 constexpr int64_t most_operations = 200000;
 constexpr int64_t most_bytes = int64_t{1} << 30, most_constant_bytes = int64_t{1} << 27;
-constexpr size_t most_entries = 1000000;
+constexpr size_t most_entries = 300000;
 constexpr int64_t most_parts = 4096;  // of a split
 // Elements of one tensor: computed from the frame, or constant.
 constexpr double largest_tensor = 1 << 25, largest_constant = 1 << 22;

@@ -105,7 +105,9 @@ void Recorder::resize(const ScriptCall& call) {
     op.kind = OpKind::resize_to;
     op.inputs = {id, size_giver(size, 1)};
   } else {
-    refuse(call, "has another size than twice its input's, another tensor's or downsample_ratio");
+    refuse(call, std::string("has another size than twice its input's, another tensor's or "
+                             "downsample_ratio") +
+                     depends_on_size);
   }
   const bool upsamples = op.kind == OpKind::upsample2;
   append(call, std::move(op), call.outputs[0]);
@@ -127,7 +129,8 @@ void Recorder::crop(const ScriptCall& call, int64_t axis, const ScriptValue& end
                                "tensor's size") +
                        depends_on_size);
     const auto upsampling = upsamplings_.find(id);
-    if (upsampling == upsamplings_.end()) refuse(call, "crops what is not upsampled by 2");
+    if (upsampling == upsamplings_.end())
+      refuse(call, std::string("crops what is not upsampled by 2") + depends_on_size);
     const int64_t pixels = end.concrete.toInt();
     if (x.size(axis) != pixels && x.size(axis) != pixels + 1)
       refuse(call, "crops more than the last row or column of an upsampling by 2");
@@ -152,7 +155,7 @@ void Recorder::slice(const ScriptCall& call) {
   const int64_t first = std::max<int64_t>(given < 0 ? given + x.size(axis) : given, 0);
   if (!narrow && integer(call, argument(call, "step")) != 1) refuse(call, "has a step");
   if (axis != 1) {
-    if (given != 0) refuse(call, "does not begin at pixel 0");
+    if (given != 0) refuse(call, std::string("does not begin at pixel 0") + depends_on_size);
     return crop(call, axis, end);
   }
   if (end.varies())

@@ -3,6 +3,7 @@
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "frontend/script_interpreter.h"
@@ -86,12 +87,13 @@ bool ScriptInterpreter::execute_list(const jit::Node& node, const std::vector<Sc
   }
   if (kind == "aten::mul" && in[1].concrete.isInt()) {
     need_fixed(node, in[1], "repeats a list by");
-    const int64_t times = std::max<int64_t>(in[1].concrete.toInt(), 0);
+    // No list of so many copies passes the count, which must not overflow.
+    const int64_t times =
+        std::clamp<int64_t>(in[1].concrete.toInt(), 0, std::numeric_limits<int>::max());
+    count(items.size() * static_cast<size_t>(times));
     std::vector<ScriptValue> repeated;
-    for (int64_t i = 0; i < times && !items.empty(); ++i) {
-      count(items.size());
+    for (int64_t i = 0; i < times && !items.empty(); ++i)
       repeated.insert(repeated.end(), items.begin(), items.end());
-    }
     return set(std::move(repeated));
   }
   if (kind == "aten::__getitem__" || kind == "prim::TupleIndex" || kind == "aten::slice" ||
