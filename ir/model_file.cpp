@@ -1,5 +1,6 @@
 #include "ir/model_file.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <set>
@@ -7,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/fnv1a.h"
+#include "base/interrupt.h"
 #include "base/staged_path.h"
 #include "ir/graph_json.h"
 #include "ir/verify.h"
@@ -129,7 +131,13 @@ class Unpacker {
 // Over everything that the file says: any damaged byte changes it.
 std::string checksum_of(const Container& container) {
   uint64_t hash = fnv1a(nullptr, 0);
-  const auto add = [&](const void* data, size_t size) { hash = fnv1a(data, size, hash); };
+  const auto add = [&](const void* data, size_t size) {
+    constexpr size_t block = size_t{1} << 22;
+    for (size_t at = 0; at < size; at += block) {
+      stop_if_interrupted();
+      hash = fnv1a(static_cast<const uint8_t*>(data) + at, std::min(block, size - at), hash);
+    }
+  };
   const auto add_text = [&](const std::string& text) { add(text.c_str(), text.size() + 1); };
   for (const auto& [key, value] : container.metadata)
     if (key != "checksum") {

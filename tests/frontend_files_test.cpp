@@ -1,6 +1,7 @@
 // Network files of every format: what is read, what is refused, and that corruption of any kind
 // ends in one clear error.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <torch/script.h>
 
 #include <random>
@@ -123,6 +124,9 @@ TEST(Files, OtherFilesAreRefused) {
   const std::string file = folder.file("network");
   EXPECT_NE(error_of(folder.file("absent.pth")).find("cannot be opened"), std::string::npos);
   expect_error(folder.file(""), "is a folder");
+  expect_error("/dev/zero", "is a device");
+  ASSERT_EQ(mkfifo(folder.file("pipe").c_str(), 0600), 0);
+  expect_error(folder.file("pipe"), "is a pipe");
   for (const std::string& content :
        {std::string(), std::string("PK"), std::string(5000, 'x'), std::string("\x80\x02}q.", 5)}) {
     testing::write_bytes(file, content);
