@@ -177,6 +177,11 @@ TEST(Files, TensorsBeyondTheirStorageAreRefused) {
   expect(tensor(storage("FloatStorage", "x", 17), 0, {4}, {1}), "has a storage of 64 bytes");
   expect(tensor(storage("IntStorage", "x", 16), 0, {4}, {1}), "has type 'torch IntStorage'");
   expect(tensor(storage("FloatStorage", "x", 0x7fffffff), 0, {4}, {1}), "has a storage of 64");
+  expect("ctorch._utils\n_rebuild_tensor_v2\n" +
+             tuple({sixteen, integer(0), tuple({integer(4)}), tuple({integer(1)}), "\x89", "}",
+                    "}" + text("neg") + "\x88s"}) +
+             "R",
+         "is a negated or conjugated view");
   testing::write_bytes(file, with_tensor(tensor(sixteen, 4, {4}, {3})));
   EXPECT_EQ(error_of(file), "no error");
 }
