@@ -62,13 +62,16 @@ class Loader {
                 "; download or export the file again");
   }
 
-  // items: storage, offset, size, stride, requires_grad, hooks (torch._utils._rebuild_tensor_v2).
+  // items: storage, offset, size, stride, requires_grad, hooks (torch._utils._rebuild_tensor_v2),
+  // and what changes the values on top: a bit that negates or conjugates them all.
   void add(const Parameter& parameter) {
     const PickleValue& value = *dictionary_.tensors.at(parameter.name);
     const auto& items = value.items;
     if (value.kind != Kind::tensor || items.size() < 4 || items[0]->kind != Kind::storage ||
         items[1]->kind != Kind::integer || items[1]->integer < 0)
       refuse(parameter.name, "is damaged");
+    if (items.size() > 6 && (items[6]->kind != Kind::dictionary || !items[6]->entries.empty()))
+      refuse(parameter.name, "is a negated or conjugated view; save its clone()");
     // Storage: "storage", its type, its entry, device, element count.
     const auto& parts = items[0]->items;
     if (parts.size() < 5 || parts[1]->kind != Kind::name || parts[2]->kind != Kind::text ||

@@ -1,5 +1,6 @@
 #include "ir/model_file.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <set>
@@ -7,8 +8,10 @@
 
 #include "base/error.h"
 #include "base/fnv1a.h"
+#include "base/interrupt.h"
 #include "base/staged_path.h"
 #include "ir/graph_json.h"
+#include "ir/names.h"
 #include "ir/verify.h"
 
 namespace mattec::ir {
@@ -54,7 +57,8 @@ class Unpacker {
     for (Op& op : graph.ops)
       if (op.kind == OpKind::conv) weights(graph, op);
     for (const auto& each : container_.arrays)
-      if (used_.count(each.first) == 0) fail("array " + each.first, "belongs to nothing");
+      if (used_.count(each.first) == 0)
+        fail("array " + shown_name(each.first), "belongs to nothing");
     verify(graph, path_);
     return graph;
   }
@@ -66,7 +70,7 @@ class Unpacker {
 
   const Array& array(const std::string& name) {
     const auto found = container_.arrays.find(name);
-    if (found == container_.arrays.end()) fail("array " + name, "is missing");
+    if (found == container_.arrays.end()) fail("array " + shown_name(name), "is missing");
     used_.insert(name);
     return found->second;
   }
@@ -85,7 +89,7 @@ class Unpacker {
     Convolution& conv = op.conv;
     const std::string name = op.name + ".weight";
     if (op.inputs.size() < (conv.has_residual ? 2U : 1U))
-      fail("operation " + op.name, "reads nothing");
+      fail("operation " + shown_name(op.name), "reads nothing");
     const std::vector<int64_t> shape = weight_shape(graph, op);
     const Array& stored = array(name);
     if (graph.stage == Stage::fused) {
@@ -129,7 +133,13 @@ class Unpacker {
 // Over everything that the file says: any damaged byte changes it.
 std::string checksum_of(const Container& container) {
   uint64_t hash = fnv1a(nullptr, 0);
-  const auto add = [&](const void* data, size_t size) { hash = fnv1a(data, size, hash); };
+  const auto add = [&](const void* data, size_t size) {
+    constexpr size_t block = size_t{1} << 22;
+    for (size_t at = 0; at < size; at += block) {
+      stop_if_interrupted();
+      hash = fnv1a(static_cast<const uint8_t*>(data) + at, std::min(block, size - at), hash);
+    }
+  };
   const auto add_text = [&](const std::string& text) { add(text.c_str(), text.size() + 1); };
   for (const auto& [key, value] : container.metadata)
     if (key != "checksum") {
@@ -190,7 +200,7 @@ Graph read_model(const std::string& path) {
   if (found == container.metadata.end())
     throw Error(path + ": metadata: it is no mattec model; make one with mattec quantize");
   if (found->second != version)
-    throw Error(path + ": metadata: it has format " + found->second +
+    throw Error(path + ": metadata: it has format " + shown_name(found->second) +
                 ", this mattec reads format " + version + "; quantize the network again");
   const auto sum = container.metadata.find("checksum");
   if (sum == container.metadata.end() || sum->second != checksum_of(container))

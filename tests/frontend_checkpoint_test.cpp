@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <csignal>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -208,6 +209,24 @@ TEST_F(Checkpoint, HostileStoragesAreNotUnpacked) {
   std::string script = zip_of({stored_entry("net/constants.pkl", "N."),
                                deflated_zeros("net/data/0", uint64_t{1000} << 20)});
   expect_error(script, "too large for a network");
+}
+
+// A signal ends each of the long loops.
+TEST_F(Checkpoint, InterruptsEndReading) {
+  const std::string bytes = state_dict_of(nano_weights());
+  const frontend::ZipArchive archive(bytes, "file");
+  const std::string none = "N.";
+  frontend::PickleReader pickle(none, "file");
+  constexpr double grace_seconds = 1000;  // nothing ends this process from outside
+  install_signal_handlers(grace_seconds);
+  std::raise(SIGTERM);
+  EXPECT_THROW(frontend::ZipArchive(bytes, "file"), Interrupted);
+  EXPECT_THROW(archive.content("net/version"), Interrupted);
+  EXPECT_THROW(archive.check_contents(), Interrupted);
+  EXPECT_THROW(pickle.read(), Interrupted);
+  EXPECT_THROW(frontend::read_state_dict(archive), Interrupted);
+  forget_interrupt();
+  EXPECT_EQ(archive.content("net/version"), "3\n");
 }
 
 // What the network does not need is not read: damage there does no harm.

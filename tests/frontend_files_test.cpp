@@ -1,6 +1,7 @@
 // Network files of every format: what is read, what is refused, and that corruption of any kind
 // ends in one clear error.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <torch/script.h>
 
 #include <random>
@@ -123,6 +124,9 @@ TEST(Files, OtherFilesAreRefused) {
   const std::string file = folder.file("network");
   EXPECT_NE(error_of(folder.file("absent.pth")).find("cannot be opened"), std::string::npos);
   expect_error(folder.file(""), "is a folder");
+  expect_error("/dev/zero", "is a device");
+  ASSERT_EQ(mkfifo(folder.file("pipe").c_str(), 0600), 0);
+  expect_error(folder.file("pipe"), "is a pipe");
   for (const std::string& content :
        {std::string(), std::string("PK"), std::string(5000, 'x'), std::string("\x80\x02}q.", 5)}) {
     testing::write_bytes(file, content);
@@ -173,6 +177,11 @@ TEST(Files, TensorsBeyondTheirStorageAreRefused) {
   expect(tensor(storage("FloatStorage", "x", 17), 0, {4}, {1}), "has a storage of 64 bytes");
   expect(tensor(storage("IntStorage", "x", 16), 0, {4}, {1}), "has type 'torch IntStorage'");
   expect(tensor(storage("FloatStorage", "x", 0x7fffffff), 0, {4}, {1}), "has a storage of 64");
+  expect("ctorch._utils\n_rebuild_tensor_v2\n" +
+             tuple({sixteen, integer(0), tuple({integer(4)}), tuple({integer(1)}), "\x89", "}",
+                    "}" + text("neg") + "\x88s"}) +
+             "R",
+         "is a negated or conjugated view");
   testing::write_bytes(file, with_tensor(tensor(sixteen, 4, {4}, {3})));
   EXPECT_EQ(error_of(file), "no error");
 }

@@ -152,7 +152,7 @@ TensorId GraphMaker::take(TensorId input, const std::vector<int>& channels, Grid
 }
 
 TensorId GraphMaker::state(int channels) {
-  const std::string name = fresh("state");
+  const std::string name = "state_" + std::to_string(count_++);
   const TensorId id = graph.add_tensor(name, channels);
   graph.tensor(id).grid = state_grid();
   graph.states.push_back({name, id, ir::no_tensor});

@@ -34,27 +34,36 @@ inline ZipEntry stored_entry(const std::string& name, const std::string& content
       false};
 }
 
-// An entry of `size` zero bytes, deflated without making them all.
-inline ZipEntry deflated_zeros(const std::string& name, uint64_t size) {
-  std::vector<Bytef> zeros(1 << 20, 0), out(1 << 20);
+// Zero bytes as deflate writes them, ending at a whole byte, so that such parts may follow each
+// other.
+inline std::string deflated_part(size_t size) {
+  std::vector<Bytef> zeros(size, 0), out(size + 1024);
   z_stream stream = {};
   deflateInit2(&stream, 9, Z_DEFLATED, -MAX_WBITS, 9, Z_DEFAULT_STRATEGY);
-  ZipEntry entry{name, "", size, crc32(0, nullptr, 0), true};
-  for (uint64_t done = 0; done < size || size == 0;) {
-    const uint64_t count = std::min<uint64_t>(zeros.size(), size - done);
-    done += count;
-    entry.checksum = crc32(entry.checksum, zeros.data(), static_cast<uInt>(count));
-    stream.next_in = zeros.data();
-    stream.avail_in = static_cast<uInt>(count);
-    do {
-      stream.next_out = out.data();
-      stream.avail_out = static_cast<uInt>(out.size());
-      deflate(&stream, done == size ? Z_FINISH : Z_NO_FLUSH);
-      entry.packed.append(out.begin(), out.end() - stream.avail_out);
-    } while (stream.avail_out == 0);
-    if (size == 0) break;
-  }
+  stream.next_in = zeros.data();
+  stream.avail_in = static_cast<uInt>(size);
+  stream.next_out = out.data();
+  stream.avail_out = static_cast<uInt>(out.size());
+  deflate(&stream, Z_FULL_FLUSH);
   deflateEnd(&stream);
+  return {out.begin(), out.end() - stream.avail_out};
+}
+
+// An entry of `size` zero bytes, deflated without making them all.
+inline ZipEntry deflated_zeros(const std::string& name, uint64_t size) {
+  constexpr uint64_t part_bytes = uint64_t{1} << 20;
+  const auto rest = static_cast<size_t>(size % part_bytes);
+  const std::vector<Bytef> zeros(part_bytes, 0);
+  const uLong checksum_of_part = crc32(0, zeros.data(), static_cast<uInt>(part_bytes));
+  const std::string part = size < part_bytes ? "" : deflated_part(part_bytes);
+  ZipEntry entry{name, "", size, crc32(0, nullptr, 0), true};
+  for (uint64_t i = 0; i < size / part_bytes; ++i) {
+    entry.packed += part;
+    entry.checksum =
+        crc32_combine(entry.checksum, checksum_of_part, static_cast<z_off_t>(part_bytes));
+  }
+  entry.packed += deflated_part(rest) + std::string("\x03\x00", 2);  // an empty last block
+  entry.checksum = crc32(entry.checksum, zeros.data(), static_cast<uInt>(rest));
   return entry;
 }
 

@@ -56,6 +56,12 @@ TEST_F(Libraries, AreNotRunBesideAManifestOfAnother) {
   write_manifest(manifest, {{"name", "fake"}, {"gmac", 0.5}}, FAKE_LIBRARY);
   for (const std::vector<std::string>& words : commands(library))
     EXPECT_EQ(command(scratch, words).exit_code, 0) << words[0];
+  nlohmann::ordered_json deep = 0;
+  for (int level = 0; level < 40; ++level) deep = nlohmann::ordered_json::array({deep});
+  write_manifest(manifest, {{"name", "fake"}, {"deep", deep}}, FAKE_LIBRARY);
+  expect_failure(command(scratch, commands(library)[2]), 1,
+                 "fake.json: is nested deeper than 32 levels; compile the library again");
+  write_manifest(manifest, {{"name", "fake"}, {"gmac", 0.5}}, FAKE_LIBRARY);
   std::string text = read_bytes(manifest);
   text[text.find("0.5")] = '7';
   write_bytes(manifest, text);
