@@ -34,7 +34,7 @@ bool is_network_name(const std::string& name) {
 
 bool is_element_name(const std::string& name) {
   return !name.empty() && name.size() <= longest_element_name &&
-         consists_of(name, " .-/:+#@=()[],");
+         consists_of(name, " .-/:+#@=()[],>");
 }
 
 std::string network_name(const std::string& text) {

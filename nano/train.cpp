@@ -3,7 +3,9 @@
 // One thread and one seed: the same machine gives the same weights.
 #include <fmt/core.h>
 #include <malloc.h>
-#include <torch/torch.h>
+#include <torch/nn/utils/clip_grad.h>
+#include <torch/optim/adam.h>
+#include <torch/utils.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -70,11 +72,7 @@ Tensor half_size(const Tensor& x) {
   return torch::avg_pool2d(x, 2, 2, 0, /*ceil_mode=*/true, /*count_include_pad=*/false);
 }
 Tensor resized_like(const Tensor& x, const Tensor& like) {
-  namespace F = torch::nn::functional;
-  return F::interpolate(x, F::InterpolateFuncOptions()
-                               .size(std::vector<int64_t>{like.size(2), like.size(3)})
-                               .mode(torch::kBilinear)
-                               .align_corners(false));
+  return torch::upsample_bilinear2d(x, {like.size(2), like.size(3)}, /*align_corners=*/false);
 }
 
 // L1 between the bands of two Laplacian pyramids: edges and strands, which plain L1 neglects.

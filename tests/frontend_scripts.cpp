@@ -76,7 +76,7 @@ std::string error_of(const std::string& file) {
 void expect_refused(const std::string& script, const std::string& part) {
   ScratchFolder folder;
   const std::string message = error_of(save(folder, script));
-  EXPECT_NE(message.find(part), std::string::npos) << message;
+  EXPECT_NE(message.find(part), std::string::npos) << message << "\n" << script;
 }
 
 std::string sized(const std::string& lines) {

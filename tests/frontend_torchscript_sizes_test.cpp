@@ -216,7 +216,7 @@ TEST(TorchScript, HugeComputationsAreRefused) {
                  "too large");
   expect_refused(sized("for i in range(99):\n    x = torch.cat([x, x], 1)"), "too large");
   expect_refused(sized("a = [torch.zeros([1])]\nfor i in range(999999):\n"
-                       "    a.append(torch.zeros([4000000]))"),
+                       "    a.append(torch.zeros([4000000]))\ny = y * len(a)"),
                  "MB for constants");
   expect_refused(sized("y = y.repeat([999, 1, 99, 99])"), "not supported");
   expect_refused(sized("a = [1] * 1000000000\ny = y * len(a)"), "lists or texts");
@@ -228,7 +228,8 @@ TEST(TorchScript, HugeComputationsAreRefused) {
                  "lists or texts");
   expect_refused(sized("a = [1]\nfor i in range(9999999):\n    a.append(i)\ny = y * len(a)"),
                  "without end");
-  expect_refused(sized("for i in range(9999):\n    for j in range(9999):\n        pass"),
+  expect_refused(sized("a = 0\nfor i in range(9999):\n    for j in range(9999):\n"
+                       "        a = a + j\ny = y * a"),
                  "without end");
   expect_refused(sized("a = 7\nfor i in range(999):\n    a = int(pow(a, a))\ny = y * a"),
                  "");  // ends

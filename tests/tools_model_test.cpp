@@ -87,6 +87,8 @@ TEST_F(Verbs, NetworksWithoutForeground) {
                                                 *scratch_ / "alpha_only", "--composite", "red"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_NE(run.err.find("the frame's own colours stand in"), std::string::npos) << run.err;
+  fs::remove(alpha_only);
+  fs::remove_all(*scratch_ / "alpha_only");
 }
 
 TEST_F(Verbs, QuantizeReportsAndComparesWithFloat) {
@@ -216,7 +218,7 @@ TEST_F(Verbs, QuantizeRefusesWhatItCannotDo) {
     expect_failure(quantize({"--calibration", clip(), "--size", "80x48", "--method", "minmax"}), 1,
                    "new.mattec: cannot be written: File too large; free some space");
   }
-  // weights, clip, model, its reports, empty, the standard streams' files
+  // Weights, clip, model, its reports, empty, the standard streams' files.
   EXPECT_EQ(scratch_->entries(), 8U);
 }
 

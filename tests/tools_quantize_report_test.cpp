@@ -32,7 +32,7 @@ QuantizeReport report_of_small_network(const std::string& output) {
   report.record.policy.weight_bits = {{"stem", 8}};
   report.quantized =
       quant::quantize(fused, quant::observe(fused, clips, options), report.record.policy, options);
-  report.quantized.name = "small & <odd>";
+  report.quantized.name = "small-network";
   report.record.comparison = quant::compare_layers(fused, report.quantized, clips, 2);
   report.record.compared = {2, 0};
   report.model = "folder/net<1>.safetensors";
@@ -63,7 +63,7 @@ Json layer_of(const Json& json, const std::string& name) {
 
 TEST(QuantizeReport, JsonSaysWhatWasDone) {
   const Json json = Json::parse(report_json(small_report()));
-  EXPECT_EQ(json["network"], "small & <odd>");
+  EXPECT_EQ(json["network"], "small-network");
   EXPECT_EQ(json["model"], "net<1>.safetensors");
   EXPECT_EQ(json["output"], "x.mattec");
   EXPECT_EQ(json["bits"], "w4a4");
@@ -248,8 +248,9 @@ TEST(TruthComparison, AveragesRatiosGeometrically) {
 TEST(QuantizeReport, PageIsWholeWhateverTheNames) {
   const std::string page = report_html(small_report());
   expect_whole_page(page);
-  for (const char* part : {"small &amp; &lt;odd&gt;", "a&lt;b&gt;&amp;&quot;c&quot;.mp4", "gptq",
-                           "w4a4", "34x26", "convolutions with 8-bit weights"})
+  for (const char* part :
+       {"small-network", "net&lt;1&gt;.safetensors", "a&lt;b&gt;&amp;&quot;c&quot;.mp4", "gptq",
+        "w4a4", "34x26", "convolutions with 8-bit weights"})
     EXPECT_NE(page.find(part), std::string::npos) << part;
   for (const quant::LayerError& error : small_report().record.comparison.layers)
     EXPECT_NE(page.find("<td>" + error.name + "</td>"), std::string::npos) << error.name;
