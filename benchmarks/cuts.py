@@ -3,7 +3,7 @@
 
     benchmarks/cuts.py MATTEC LIBRARY SMALL_LIBRARY --truth CLIP... [--films VIDEO...] --work FOLDER
 
-Splices every pair of the truth clips (the end of one, the first twenty frames of the other), mattes
+Splices every pair of truth clips of one size (the end of one, the first twenty frames of the other), mattes
 them with --reset-at-cuts on and off, and prints how often the cut was found and the error (MAD) of
 the ten frames behind it. Then mattes all clips as they are and as flashing, blinking, shaking,
 panning and fading ones, where no cut may be found; there the mattes do not matter, and the small
@@ -63,9 +63,13 @@ def error(folder, truth, first):
                        for a, b in zip(mattes, exact)]) / 255 * 1e3
 
 
+def size(clip):
+    return cv2.imread(str(next((clip / "src").iterdir()))).shape
+
+
 def splices(options):
     ratios, found = [], 0
-    pairs = list(itertools.permutations(options.truth, 2))
+    pairs = [(a, b) for a, b in itertools.permutations(options.truth, 2) if size(a) == size(b)]
     for a, b in pairs:
         folder = options.work / f"{a.name}-{b.name}"
         (folder / "src").mkdir(parents=True)

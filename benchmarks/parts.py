@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How far a part of a film (run --from) is from the same frames of the whole, by its warm-up.
 
-    benchmarks/parts.py MATTEC LIBRARY FILM... --work FOLDER [--from 3]
+    benchmarks/parts.py MATTEC LIBRARY FILM... --work FOLDER [--from 4.5]
 
 Prints for each length of --warm-up the mean and largest difference of alpha (in steps of 255) over
 the part's first frame and its first ten, over all films. Needs numpy and OpenCV's Python module.
@@ -13,7 +13,7 @@ import subprocess
 import cv2
 import numpy
 
-WARM_UPS = [0, 0.2, 0.5, 1, 2]
+WARM_UPS = [0, 0.2, 0.5, 1, 2, 4]
 FRAMES = 10
 
 
@@ -31,7 +31,7 @@ def main():
     parser.add_argument("library")
     parser.add_argument("films", nargs="+", type=pathlib.Path)
     parser.add_argument("--work", type=pathlib.Path, required=True)
-    parser.add_argument("--from", dest="begin", type=float, default=3)
+    parser.add_argument("--from", dest="begin", type=float, default=4.5)
     options = parser.parse_args()
     options.work.mkdir(parents=True)
     end = options.begin + 0.5

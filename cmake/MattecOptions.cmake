@@ -52,39 +52,52 @@ function(mattec_compile_options target)
   endif()
 endfunction()
 
+# mattec_precompiled(target name HEADERS header... LIBRARIES target...): the target's sources include
+# the headers, which are compiled once for all targets that give the same name, list and options.
+function(mattec_precompiled target name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;LIBRARIES" ${ARGN})
+  get_target_property(options ${target} COMPILE_OPTIONS)
+  set(headers mattec_${name}_headers)
+  if("-O1" IN_LIST options)
+    string(APPEND headers _o1)
+  endif()
+  if(NOT TARGET ${headers})
+    file(WRITE ${CMAKE_BINARY_DIR}/nothing.cpp "")
+    add_library(${headers} OBJECT ${CMAKE_BINARY_DIR}/nothing.cpp)
+    mattec_compile_options(${headers})
+    if(headers MATCHES _o1)
+      target_compile_options(${headers} PRIVATE -O1)
+    endif()
+    target_link_libraries(${headers} PRIVATE ${ARG_LIBRARIES})
+    target_precompile_headers(${headers} PRIVATE ${ARG_HEADERS})
+  endif()
+  target_precompile_headers(${target} REUSE_FROM ${headers})
+endfunction()
+
 # mattec_use_torch(target PUBLIC|PRIVATE): links LibTorch. Its headers take 18 s of each file that
 # includes them (g++ 12, one Xeon core), so they are compiled once. That wants the same flags
 # everywhere, OpenMP's too: at::parallel_for is a template that runs on one thread without it.
 function(mattec_use_torch target scope)
   target_link_libraries(${target} ${scope} ${TORCH_LIBRARIES} PRIVATE OpenMP::OpenMP_CXX)
-  get_target_property(options ${target} COMPILE_OPTIONS)
-  set(headers mattec_torch_headers)
-  if("-O1" IN_LIST options)
-    string(APPEND headers _o1)
-  endif()
-  if(NOT TARGET ${headers})
-    file(WRITE ${CMAKE_BINARY_DIR}/torch_headers.cpp "")
-    add_library(${headers} OBJECT ${CMAKE_BINARY_DIR}/torch_headers.cpp)
-    mattec_compile_options(${headers})
-    if(headers MATCHES _o1)
-      target_compile_options(${headers} PRIVATE -O1)
-    endif()
-    target_link_libraries(${headers} PRIVATE ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX)
-    target_precompile_headers(${headers} PRIVATE
-      <torch/types.h> <torch/utils.h> <ATen/CPUGeneratorImpl.h> <ATen/Parallel.h>)
-  endif()
-  target_precompile_headers(${target} REUSE_FROM ${headers})
+  mattec_precompiled(${target} torch LIBRARIES ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX
+    HEADERS <torch/script.h> <torch/utils.h> <ATen/CPUGeneratorImpl.h> <ATen/Parallel.h>)
 endfunction()
 
-# mattec_test(name LABELS label... SOURCES file... LIBRARIES target...): one GoogleTest program, each
-# of its suites a test of ctest called <name>.<suite>. (By cases it would start 800 processes, and
-# LibTorch takes 0.5 s to start.) MATTEC_SHARED is where real weights and clips may lie (see README).
+# mattec_test(name [TORCH] LABELS label... SOURCES file... LIBRARIES target...): one GoogleTest
+# program, each of its suites a test of ctest called <name>.<suite>. (By cases it would start 800
+# processes, and LibTorch takes 0.5 s to start.) TORCH: its sources include LibTorch. MATTEC_SHARED is
+# where real weights and clips may lie (see README).
 # -O1: the code of a test runs once, to compile it at -O3 takes half as long again.
 function(mattec_test name)
-  cmake_parse_arguments(ARG "" "" "LABELS;SOURCES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "" "LABELS;SOURCES;LIBRARIES" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   mattec_compile_options(${name})
   target_compile_options(${name} PRIVATE -O1)
+  if(ARG_TORCH)
+    mattec_use_torch(${name} PRIVATE)
+  else()
+    mattec_precompiled(${name} gtest LIBRARIES GTest::gtest HEADERS <gtest/gtest.h> <filesystem>)
+  endif()
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE MATTEC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gtest GTest::gtest_main)
