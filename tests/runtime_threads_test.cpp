@@ -181,6 +181,9 @@ void* step_with_deep_kernels(void*) {
 
 // The C library reads the limit when a program starts: this one starts itself once more.
 TEST(Threads, RunDeepKernelsWhereTheDefaultStackIsSmall) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "ThreadSanitizer enlarges every stack";
+#endif
   if (std::getenv("MATTEC_SMALL_STACK") != nullptr) {
     ASSERT_LE(default_stack_size(), size_t{256} * 1024);
     // The caller's own stack is the caller's business.
