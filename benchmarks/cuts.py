@@ -95,7 +95,7 @@ def harmless(options):
     total = {}
     for name, (film, source) in itertools.product(HARMLESS, films):
         clip = options.work / "clip.mkv"
-        run("ffmpeg", "-v", "error", "-y", *source, "-frames:v", "250", "-filter_complex",
+        run("ffmpeg", "-v", "error", "-y", *source, "-frames:v", "75", "-filter_complex",
             "scale=512:-2," + HARMLESS[name], "-c:v", "ffv1", clip)
         cuts = matte(options, options.small_library, clip, options.work / "matte.mkv", "on")
         total[name] = total.get(name, 0) + cuts

@@ -22,10 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void expect_contains(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), std::string::npos) << text;
-}
-
 std::string error_of_writing(const std::string& file, const std::string& bytes) {
   return error_of([&] { write_file_atomically(file, bytes.data(), bytes.size()); });
 }

@@ -27,10 +27,6 @@ int frames_in(const std::string& path) {
   return count;
 }
 
-void expect_contains(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), std::string::npos) << text;
-}
-
 TEST(FolderSink, WritesEightBitAlphaExactly) {
   const Scratch scratch;
   write_clip(scratch / "matte", {3, 5}, 2, {25, 1}, 1);

@@ -21,10 +21,6 @@ std::string open_error(const std::string& path, const SourceOptions& options = {
   return error_of([&] { open_source(path, options); });
 }
 
-void expect_contains(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), std::string::npos) << text;
-}
-
 void write_png(const std::string& path, ir::Size size) {
   cv::imwrite(path, cv::Mat(size.height, size.width, CV_8UC3, cv::Scalar(10, 20, 30)));
 }

@@ -52,6 +52,10 @@ inline std::string read_bytes(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
+inline void expect_contains(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << text;
+}
+
 // A smooth picture whose brightness tells the frame number: survives lossy video.
 inline media::Image picture(ir::Size size, int frame, int channels = 3) {
   media::Image image(size, channels);

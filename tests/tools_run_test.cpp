@@ -25,10 +25,6 @@ CommandResult run(const Scratch& scratch, std::vector<std::string> arguments) {
 
 void expect_success(const CommandResult& result) { EXPECT_EQ(result.exit_code, 0) << result.err; }
 
-void expect_contains(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), std::string::npos) << text;
-}
-
 media::Image first_frame(const std::string& path, int channels = 3) {
   media::SourceOptions options;
   options.channels = channels;
