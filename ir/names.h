@@ -11,8 +11,8 @@ bool is_identifier(const std::string& name);
 // As an identifier, but with . and - too: "rvm-mobilenetv3".
 bool is_network_name(const std::string& name);
 
-// Letters, digits, spaces and _ . - / : + # @ = ( ) [ ] , 512 at most: tensors, operations. Nothing
-// that ends a comment or a string of C, nor that a terminal obeys.
+// Letters, digits, spaces and _ . - / : + # @ = ( ) [ ] , > (512 at most): tensors, operations.
+// Nothing that ends a comment or a string of C, nor that a terminal obeys.
 bool is_element_name(const std::string& name);
 
 // A network's name made of any text (a file's name): what is not allowed becomes _.

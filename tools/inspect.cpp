@@ -1,7 +1,6 @@
 // mattec inspect: what is in a model or a compiled library.
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -53,8 +52,7 @@ Json names_of(const std::vector<ir::State>& states) {
 }
 
 bool has_foreground(const ir::Graph& graph) {
-  return std::any_of(graph.outputs.begin(), graph.outputs.end(),
-                     [](const ir::Output& output) { return output.name == "fgr"; });
+  return graph.find_output("fgr", ir::Variant::direct) != nullptr;
 }
 
 Json to_json(const std::string& path, const ir::Graph& graph) {
