@@ -19,6 +19,9 @@ if(CCACHE)
   set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
 endif()
 
+# Most of it is glue between LibTorch, Halide and FFmpeg, made of large templates: at -O3 it takes a
+# third longer to compile and is no faster. What computes itself asks for more: mattec_computes.
+set(CMAKE_CXX_FLAGS_RELEASE "-O1 -DNDEBUG")
 set(MATTEC_SANITIZE OFF CACHE STRING
     "Sanitizers to build with: address (and undefined behaviour), thread, fuzzer (libFuzzer), or OFF")
 if(MATTEC_SANITIZE)  # lines in reports are all that is wanted of debug information
@@ -52,49 +55,61 @@ function(mattec_compile_options target)
   endif()
 endfunction()
 
+# mattec_computes(target [file...]): its loops, or those of these files, run for long without help of a
+# library. Not for files with precompiled headers: g++ 12 crashes where the levels differ.
+function(mattec_computes target)
+  if(MATTEC_SANITIZE)
+  elseif(ARGN)
+    set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -O3)
+  else()
+    target_compile_options(${target} PRIVATE -O3)
+  endif()
+endfunction()
+
 # mattec_precompiled(target name HEADERS header... LIBRARIES target...): the target's sources include
-# the headers, which are compiled once for all targets that give the same name, list and options.
+# the headers, which are compiled once for all targets that give the same name. (g++ 12 generates
+# what a precompiled header instantiates anew in every file, so a list holds only what all files
+# want: 4.2 s per file with torch/script.h, 2.0 s without.)
 function(mattec_precompiled target name)
   cmake_parse_arguments(ARG "" "" "HEADERS;LIBRARIES" ${ARGN})
-  get_target_property(options ${target} COMPILE_OPTIONS)
   set(headers mattec_${name}_headers)
-  if("-O1" IN_LIST options)
-    string(APPEND headers _o1)
-  endif()
   if(NOT TARGET ${headers})
     file(WRITE ${CMAKE_BINARY_DIR}/nothing.cpp "")
     add_library(${headers} OBJECT ${CMAKE_BINARY_DIR}/nothing.cpp)
     mattec_compile_options(${headers})
-    if(headers MATCHES _o1)
-      target_compile_options(${headers} PRIVATE -O1)
-    endif()
     target_link_libraries(${headers} PRIVATE ${ARG_LIBRARIES})
     target_precompile_headers(${headers} PRIVATE ${ARG_HEADERS})
   endif()
   target_precompile_headers(${target} REUSE_FROM ${headers})
 endfunction()
 
-# mattec_use_torch(target PUBLIC|PRIVATE): links LibTorch. Its headers take 18 s of each file that
-# includes them (g++ 12, one Xeon core), so they are compiled once. That wants the same flags
+# mattec_use_torch(target PUBLIC|PRIVATE [SCRIPT]): links LibTorch. Its headers take 18 s of each file
+# that includes them (g++ 12, one Xeon core), so they are compiled once. That wants the same flags
 # everywhere, OpenMP's too: at::parallel_for is a template that runs on one thread without it.
+# SCRIPT: TorchScript's headers, too.
 function(mattec_use_torch target scope)
   target_link_libraries(${target} ${scope} ${TORCH_LIBRARIES} PRIVATE OpenMP::OpenMP_CXX)
-  mattec_precompiled(${target} torch LIBRARIES ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX
-    HEADERS <torch/script.h> <torch/utils.h> <ATen/CPUGeneratorImpl.h> <ATen/Parallel.h>)
+  set(libraries ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX)
+  if("SCRIPT" IN_LIST ARGN)
+    mattec_precompiled(${target} script LIBRARIES ${libraries} HEADERS <torch/script.h>)
+  else()
+    mattec_precompiled(${target} torch LIBRARIES ${libraries}
+      HEADERS <torch/types.h> <torch/utils.h> <ATen/CPUGeneratorImpl.h> <ATen/Parallel.h>)
+  endif()
 endfunction()
 
-# mattec_test(name [TORCH] LABELS label... SOURCES file... LIBRARIES target...): one GoogleTest
-# program, each of its suites a test of ctest called <name>.<suite>. (By cases it would start 800
-# processes, and LibTorch takes 0.5 s to start.) TORCH: its sources include LibTorch. MATTEC_SHARED is
-# where real weights and clips may lie (see README).
-# -O1: the code of a test runs once, to compile it at -O3 takes half as long again.
+# mattec_test(name [TORCH | SCRIPT] LABELS label... SOURCES file... LIBRARIES target...): one
+# GoogleTest program, each of its suites a test of ctest called <name>.<suite>. (By cases it would
+# start 800 processes, and LibTorch takes 0.5 s to start.) TORCH, SCRIPT: its sources include LibTorch
+# or TorchScript. MATTEC_SHARED is where real weights and clips may lie (see README).
 function(mattec_test name)
-  cmake_parse_arguments(ARG "TORCH" "" "LABELS;SOURCES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH;SCRIPT" "" "LABELS;SOURCES;LIBRARIES" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   mattec_compile_options(${name})
-  target_compile_options(${name} PRIVATE -O1)
   if(ARG_TORCH)
     mattec_use_torch(${name} PRIVATE)
+  elseif(ARG_SCRIPT)
+    mattec_use_torch(${name} PRIVATE SCRIPT)
   else()
     mattec_precompiled(${name} gtest LIBRARIES GTest::gtest HEADERS <gtest/gtest.h> <filesystem>)
   endif()

@@ -11,10 +11,6 @@ namespace {
 constexpr int largest_extent = 32768;
 const Size unknown{};
 
-std::string text(Size size) {
-  return std::to_string(size.width) + "x" + std::to_string(size.height);
-}
-
 // Sizes as known so far; unknown until the loop through the states is closed.
 class Inference {
  public:
@@ -37,8 +33,8 @@ class Inference {
     for (const Op& op : graph_.ops) check(op);
     for (const State& state : graph_.states)
       if (at(state.input) != at(state.output))
-        throw Error("state " + state.name + ": its input is " + text(at(state.input)) +
-                    " pixels, its output " + text(at(state.output)));
+        throw Error("state " + state.name + ": its input is " + size_text(at(state.input)) +
+                    " pixels, its output " + size_text(at(state.output)));
     return sizes_;
   }
 
@@ -99,7 +95,7 @@ class Inference {
         fail(op, "the size of " + graph_.tensor(id).name + " does not follow from the frame's");
     const Size out = at(op.output);
     if (out.height < 1 || out.width < 1)
-      fail(op, "nothing is left of its input of " + text(at(op.inputs[0])) +
+      fail(op, "nothing is left of its input of " + size_text(at(op.inputs[0])) +
                    " pixels; use a larger frame");
     const Size x = at(op.inputs[0]);
     const Size y = op.inputs.size() > 1 ? at(op.inputs[1]) : x;
@@ -119,7 +115,7 @@ class Inference {
         break;
       case OpKind::upsample2:
         if (y.height > 2 * x.height || y.width > 2 * x.width)
-          fail(op, "twice " + text(x) + " does not cover " + text(y) + " pixels");
+          fail(op, "twice " + size_text(x) + " does not cover " + size_text(y) + " pixels");
         break;
       default:
         break;
@@ -129,8 +125,8 @@ class Inference {
   void same(const Op& op, size_t input, Size expected) {
     const Size found = at(op.inputs[input]);
     if (found != expected)
-      fail(op, "input " + graph_.tensor(op.inputs[input]).name + " is " + text(found) +
-                   " pixels instead of " + text(expected));
+      fail(op, "input " + graph_.tensor(op.inputs[input]).name + " is " + size_text(found) +
+                   " pixels instead of " + size_text(expected));
   }
 
   const Graph& graph_;
@@ -139,6 +135,10 @@ class Inference {
 };
 
 }  // namespace
+
+std::string size_text(Size size) {
+  return std::to_string(size.width) + "x" + std::to_string(size.height);
+}
 
 int convolution_extent(const Convolution& conv, int input_extent) {
   const int reach = conv.dilation * (conv.kernel - 1) + 1;
@@ -149,7 +149,7 @@ int convolution_extent(const Convolution& conv, int input_extent) {
 std::vector<Size> infer_sizes(const Graph& graph, Size frame, double downsample_ratio) {
   if (frame.height < 1 || frame.width < 1 || frame.height > largest_extent ||
       frame.width > largest_extent)
-    throw Error("frame size " + text(frame) + ": width and height must be 1 to " +
+    throw Error("frame size " + size_text(frame) + ": width and height must be 1 to " +
                 std::to_string(largest_extent));
   if (!(downsample_ratio > 0 && downsample_ratio <= 1))
     throw Error("downsample ratio " + std::to_string(downsample_ratio) +

@@ -1,6 +1,7 @@
 // Heights and widths of a graph's tensors, from the frame's.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "ir/graph.h"
@@ -15,6 +16,7 @@ struct Size {
   }
   bool operator!=(const Size& other) const { return !(*this == other); }
 };
+std::string size_text(Size size);  // "512x288": width first, as on the command line
 
 // Per tensor id. A state input has the size of its state's output. `downsample_ratio` is what
 // `downsample` ops scale by: floor(extent * ratio), as torch's interpolate does.

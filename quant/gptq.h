@@ -7,17 +7,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "quant/filter_rounding.h"
+
 namespace mattec::quant {
 
 struct RoundedWeights {
   std::vector<int8_t> integer;  // [O][K]
   std::vector<double> scale;    // [O], not 0; negative where -8 serves better than 8 would
-};
-
-struct RoundingOptions {
-  int lowest = -127, highest = 127;
-  double damping = 0.01;      // times the mean variance, added to each variance
-  bool search_scale = false;  // else `scale` is kept as it is
 };
 
 // What the outputs' changes do together. Undefined: each output's change counts on its own.

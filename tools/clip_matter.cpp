@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "base/note.h"
-#include "tools/verbs.h"
 
 namespace mattec::tools {
 namespace {

@@ -197,6 +197,4 @@ CLI::Option* add_seed_option(CLI::App& verb, uint64_t& seed, const std::string& 
       ->capture_default_str();
 }
 
-std::string size_text(ir::Size size) { return fmt::format("{}x{}", size.width, size.height); }
-
 }  // namespace mattec::tools

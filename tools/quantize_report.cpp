@@ -7,7 +7,6 @@
 #include "base/staged_path.h"
 #include "ir/model_file.h"
 #include "quant/policy.h"
-#include "tools/verbs.h"
 
 namespace mattec::tools {
 namespace {

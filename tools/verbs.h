@@ -52,6 +52,4 @@ CLI::Validator one_of(const std::vector<std::string>& words);
 // Not the empty text, which would pass for an option left out.
 CLI::Validator not_empty();
 
-std::string size_text(ir::Size size);  // "512x288"
-
 }  // namespace mattec::tools
