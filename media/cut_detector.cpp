@@ -160,20 +160,38 @@ bool shows_same_subject(const BlockPicture& picture, const BlockPicture& other) 
   return false;
 }
 
+// Plain walls and blurred floors hold nothing that a pan could be followed by; their colours stay.
+bool have_same_colors(const ColorCounts& a, const ColorCounts& b) {
+  constexpr int32_t pixels = fine_size.height * fine_size.width;
+  constexpr double most_common = 0.5;
+  int32_t common = 0;
+  for (size_t i = 0; i < a.size(); ++i) common += std::min(a[i], b[i]);
+  return common > most_common * pixels;
+}
+
+ColorCounts colors_of(const Image& rgb) {
+  ColorCounts colors = {};
+  for (size_t i = 0; i + 2 < rgb.pixels.size(); i += 3)
+    ++colors[static_cast<size_t>(rgb.pixels[i] >> 5 << 6 | rgb.pixels[i + 1] >> 5 << 3 |
+                                 rgb.pixels[i + 2] >> 5)];
+  return colors;
+}
+
 }  // namespace
 
 CutDetector::Thumbnail CutDetector::thumbnail_of(const Image& frame) {
   Image small, gray;
   scale(frame, fine_size, small);
   to_luminance(small, gray);
-  return {picture_of(gray, coarse_size), picture_of(gray, fine_size)};
+  return {picture_of(gray, coarse_size), picture_of(gray, fine_size), colors_of(small)};
 }
 
 bool CutDetector::is_cut(const Thumbnail& frame, const Thumbnail& after) const {
   if (seen_.empty()) return false;
   const auto is_known = [this](const Thumbnail& thumbnail) {
     return std::any_of(seen_.begin(), seen_.end(), [&thumbnail](const Thumbnail& before) {
-      return shows_same_place(thumbnail.coarse, before.coarse);
+      return have_same_colors(thumbnail.colors, before.colors) ||
+             shows_same_place(thumbnail.coarse, before.coarse);
     });
   };
   return !is_known(frame) && !is_known(after) && shows_same_place(after.coarse, frame.coarse) &&

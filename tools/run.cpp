@@ -105,7 +105,7 @@ void add_input_options(CLI::App& verb, RunArguments& arguments) {
   verb.add_option_function<std::string>(
           "--reset-at-cuts",
           [&arguments](const std::string& text) { arguments.run.reset_at_cuts = text == "on"; },
-          "Let the network start anew where the film cuts to another scene (default off)")
+          "Let the network start anew where the film cuts to another scene (default on)")
       ->check(CLI::IsMember({"on", "off"}))
       ->type_name("on|off");
   add_time_option(verb, "--from", source.begin, "Begin with the frame at this time");

@@ -25,7 +25,7 @@ struct RunOptions {
   std::string codec;           // see media::SinkOptions
   std::optional<int> quality;  // likewise
   bool stills = false;         // every frame begins a new clip; images may differ in size
-  bool reset_at_cuts = false;  // where the film cuts to another scene, the network starts anew
+  bool reset_at_cuts = true;   // where the film cuts to another scene, the network starts anew
 };
 
 struct RunReport {
