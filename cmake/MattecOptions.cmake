@@ -24,9 +24,15 @@ endif()
 set(CMAKE_CXX_FLAGS_RELEASE "-O1 -DNDEBUG")
 set(MATTEC_SANITIZE OFF CACHE STRING
     "Sanitizers to build with: address (and undefined behaviour), thread, fuzzer (libFuzzer), or OFF")
-if(MATTEC_SANITIZE)  # lines in reports are all that is wanted of debug information
-  set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O1 -g1")
-  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
+# Lines in reports are all that is wanted of debug information. At -O1 what the sanitizers add takes
+# twice as long to compile, which is more than most tests then save; fuzzing runs for longer.
+if(MATTEC_SANITIZE)
+  set(level -O0)
+  if(MATTEC_SANITIZE STREQUAL fuzzer)
+    set(level -O1)
+  endif()
+  set(CMAKE_C_FLAGS_RELWITHDEBINFO "${level} -g1")
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "${level} -g1")
 endif()
 
 # mattec_library(name sources...): static library mattec_<name> with alias mattec::<name>, whose
@@ -58,11 +64,14 @@ endfunction()
 # mattec_computes(target [file...]): its loops, or those of these files, run for long without help of a
 # library. Not for files with precompiled headers: g++ 12 crashes where the levels differ.
 function(mattec_computes target)
+  set(level -O3)
   if(MATTEC_SANITIZE)
-  elseif(ARGN)
-    set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -O3)
+    set(level -O1)
+  endif()
+  if(ARGN)
+    set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS ${level})
   else()
-    target_compile_options(${target} PRIVATE -O3)
+    target_compile_options(${target} PRIVATE ${level})
   endif()
 endfunction()
 

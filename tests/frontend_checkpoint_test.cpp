@@ -180,7 +180,7 @@ TEST_F(Checkpoint, HostilePicklesEndSoon) {
     expect_error(checkpoint(many, {}), "its pickle");
   }
   expect_error(checkpoint(std::string(17 << 20, 'N'), {}), "is too large");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
 }
 
 // One deflated storage of 1000 MiB that 2000 tensors share.

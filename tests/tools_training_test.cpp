@@ -196,7 +196,7 @@ TEST_F(Training, RefusesADamagedCheckpointAndKeepsOtherFiles) {
 TEST_F(Training, ReconstructsBlocks) {
   const CommandResult result = command(
       *scratch_,
-      quantize("brecq", {"--bits", "w4a4", "--method", "brecq", "--budget-minutes", "0.8"}));
+      quantize("brecq", {"--bits", "w4a4", "--method", "brecq", "--budget-minutes", "0.5"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json json = report("brecq");
   EXPECT_EQ(json["settings"]["method"], "brecq");
@@ -221,9 +221,9 @@ TEST_F(Training, FollowsReconstruction) {
 TEST_F(Training, LearnsFromExactMattesToo) {
   write_truth(*scratch_ / "walk", 12);
   std::vector<std::string> words =
-      quantize("float", {"--method", "minmax", "--gac", "on", "--budget-minutes", "0.5"});
+      quantize("float", {"--method", "minmax", "--gac", "on", "--budget-minutes", "0.2"});
   ASSERT_EQ(command(*scratch_, words).exit_code, 0);
-  words = quantize("truth", {"--method", "minmax", "--gac", "on", "--budget-minutes", "0.5",
+  words = quantize("truth", {"--method", "minmax", "--gac", "on", "--budget-minutes", "0.2",
                              "--truth", *scratch_ / "walk"});
   const CommandResult result = command(*scratch_, words);
   ASSERT_EQ(result.exit_code, 0) << result.err;
