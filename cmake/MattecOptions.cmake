@@ -64,7 +64,7 @@ endfunction()
 # mattec_computes(target [file...]): its loops, or those of these files, run for long without help of a
 # library. Not for files with precompiled headers: g++ 12 crashes where the levels differ.
 function(mattec_computes target)
-  set(level -O3)
+  set(level $<$<CONFIG:Release>:-O3>)
   if(MATTEC_SANITIZE)
     set(level -O1)
   endif()

@@ -34,8 +34,8 @@ RoundedFilter round_filter(const std::vector<double>& weight, FilterMoments mome
 // far as one filter can, what the rounding of all others does to what was differentiated.
 class JointRounding {
  public:
-  // `ratio` [O][O]: how much filter o is to take of the change of filter p; what the first of these
-  // [O][K] were rounded to.
+  // `ratio` [O][O]: how much filter o (row) is to take of the change of filter p. `rounded`: what
+  // `weights` [O][K] were rounded to. Keeps references to `weights` and `options`.
   JointRounding(std::vector<double> ratio, const std::vector<std::vector<double>>& weights,
                 FilterMoments moments, const RoundingOptions& options,
                 const std::vector<RoundedFilter>& rounded);
