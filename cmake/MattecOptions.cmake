@@ -92,18 +92,23 @@ function(mattec_precompiled target name)
   target_precompile_headers(${target} REUSE_FROM ${headers})
 endfunction()
 
-# mattec_use_torch(target PUBLIC|PRIVATE [SCRIPT]): links LibTorch. Its headers take 18 s of each file
+# mattec_use_torch(target PUBLIC|PRIVATE [SCRIPT | GTEST]): links LibTorch. Its headers take 18 s of each file
 # that includes them (g++ 12, one Xeon core), so they are compiled once. That wants the same flags
 # everywhere, OpenMP's too: at::parallel_for is a template that runs on one thread without it.
-# SCRIPT: TorchScript's headers, too.
+# SCRIPT: TorchScript's headers, too. GTEST: GoogleTest's.
 function(mattec_use_torch target scope)
   target_link_libraries(${target} ${scope} ${TORCH_LIBRARIES} PRIVATE OpenMP::OpenMP_CXX)
   set(libraries ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX)
   if("SCRIPT" IN_LIST ARGN)
     mattec_precompiled(${target} script LIBRARIES ${libraries} HEADERS <torch/script.h>)
+    return()
+  endif()
+  set(headers <torch/types.h> <torch/utils.h> <ATen/CPUGeneratorImpl.h> <ATen/Parallel.h>)
+  if("GTEST" IN_LIST ARGN)
+    mattec_precompiled(${target} torch_gtest LIBRARIES ${libraries} GTest::gtest
+                       HEADERS ${headers} <gtest/gtest.h>)
   else()
-    mattec_precompiled(${target} torch LIBRARIES ${libraries}
-      HEADERS <torch/types.h> <torch/utils.h> <ATen/CPUGeneratorImpl.h> <ATen/Parallel.h>)
+    mattec_precompiled(${target} torch LIBRARIES ${libraries} HEADERS ${headers})
   endif()
 endfunction()
 
@@ -116,7 +121,7 @@ function(mattec_test name)
   add_executable(${name} ${ARG_SOURCES})
   mattec_compile_options(${name})
   if(ARG_TORCH)
-    mattec_use_torch(${name} PRIVATE)
+    mattec_use_torch(${name} PRIVATE GTEST)
   elseif(ARG_SCRIPT)
     mattec_use_torch(${name} PRIVATE SCRIPT)
   else()

@@ -10,36 +10,9 @@ using namespace Halide;
 
 namespace {
 
-// A part of a segment whose 16-bit sums take equally many steps; a step is a group of 4 channels at
-// one position of the filter.
-struct PairSums {
-  int first = 0, steps = 0;   // groups of each position; with `along_row`, steps of a filter's row
-  int blocks = 1;             // sums one after the other, `steps` each
-  int columns = 1, rows = 1;  // positions that one sum covers
-  bool along_row = false;
-};
-
-// The sums of a segment with `groups` groups of channels, none of more than `limit` steps. Adding a
-// sum to 32 bits costs as much as two steps, so each takes as many steps as it may.
-std::vector<PairSums> divide(int kernel, int groups, int limit) {
-  constexpr int longest_row = 48;  // unrolled: beyond it, code outgrows the cache
-  if (kernel * kernel * groups <= limit) return {{0, groups, 1, kernel, kernel, false}};
-  if (kernel * groups <= limit) return {{0, groups, 1, kernel, 1, false}};
-  std::vector<PairSums> sums;
-  if (kernel > 1 && groups % limit != 0 && kernel * groups <= longest_row) {
-    for (int first = 0; first < kernel * groups; first += limit)
-      sums.push_back({first, std::min(limit, kernel * groups - first), 1, 1, 1, true});
-    return sums;
-  }
-  if (groups >= limit) sums.push_back({0, limit, groups / limit, 1, 1, false});
-  if (groups % limit != 0)
-    sums.push_back({groups - groups % limit, groups % limit, 1, 1, 1, false});
-  return sums;
-}
-
 // Adds one segment by sums of pairs: `group` is the first of its weights.
-void add_pairs(const lower::Kernel& kernel, size_t segment, const ImageParam& input,
-               const ImageParam& weights, int group, Pipeline& made) {
+void add_pairs(const lower::Kernel& kernel, const std::vector<PairSums>& parts, size_t segment,
+               const ImageParam& input, const ImageParam& weights, int group, Pipeline& made) {
   const Var c = made.c, x = made.x, y = made.y, half = made.half;
   const Var step("step"), block("block"), column("column"), row("row");
   const int k = kernel.kernel, groups = kernel.inputs[segment].channels / 4;
@@ -59,7 +32,8 @@ void add_pairs(const lower::Kernel& kernel, size_t segment, const ImageParam& in
         saturating_add(pair(half, c, x, y, step, column, row), widening_mul(value, weight));
     return pair;
   };
-  for (const PairSums& sums : divide(k, groups, kernel.pairs[segment])) {
+  for (size_t part = 0; part < parts.size(); ++part) {
+    const PairSums& sums = parts[part];
     const std::string name = std::to_string(made.updates.size());
     const RDom s(0, sums.steps, 0, sums.columns, 0, sums.rows, "s" + name);
     const Func pair = pair_of("pair" + name, sums.along_row);
@@ -72,31 +46,32 @@ void add_pairs(const lower::Kernel& kernel, size_t segment, const ImageParam& in
     const RDom r(0, 2, 0, sums.blocks, 0, columns, 0, k / sums.rows, "r" + name);
     made.accumulator(c, x, y) += cast<int32_t>(partial(r.x, c, x, y, r.y, r.z, r.w));
     made.updates.push_back(
-        {static_cast<int>(made.updates.size()), r, pair, partial, s, sums.steps});
+        {static_cast<int>(made.updates.size()), r, segment, part, sums.blocks, pair, partial, s});
   }
 }
 
-// Adds one segment by dot products of `lanes` channels.
+// Adds one segment by dot products of `depth` channels.
 void add_products(const lower::Kernel& kernel, size_t segment, const ImageParam& input,
                   const ImageParam& weights, int group, Pipeline& made) {
   const Var c = made.c, x = made.x, y = made.y;
   Func in("in" + std::to_string(segment));
   in(c, x, y) = cast<int16_t>(input(c, x, y));
   made.inputs.push_back(in);
-  const int lanes = kernel.lanes, groups = kernel.inputs[segment].channels / lanes;
+  const int depth = kernel.depth, groups = kernel.inputs[segment].channels / depth;
   const int k = kernel.kernel;
-  const RDom r(0, lanes, 0, groups, 0, k, 0, k, "r" + std::to_string(segment));
+  const RDom r(0, depth, 0, groups, 0, k, 0, k, "r" + std::to_string(segment));
   const Expr w = weights(r.x, c, group + r.y + groups * (r.z + k * r.w));
-  const Expr value = in(r.x + lanes * r.y, x * kernel.stride + r.z * kernel.dilation,
+  const Expr value = in(r.x + depth * r.y, x * kernel.stride + r.z * kernel.dilation,
                         y * kernel.stride + r.w * kernel.dilation);
   // 16-bit factors of a 32-bit sum: the form that LLVM turns into dot-product instructions.
   made.accumulator(c, x, y) += cast<int32_t>(cast<int16_t>(w)) * cast<int32_t>(value);
-  made.updates.push_back({static_cast<int>(made.updates.size()), r, Func(), Func(), RDom(), 0});
+  made.updates.push_back({static_cast<int>(made.updates.size()), r, segment, 0, groups});
 }
 
 // acc(c, x, y): bias first (or last, where segments are shifted), then one update per segment.
-void accumulate(const lower::Kernel& kernel, const std::vector<ImageParam>& inputs,
-                const ImageParam& weights, const Constants& constants, Pipeline& made) {
+void accumulate(const lower::Kernel& kernel, const PairDivision& pairs,
+                const std::vector<ImageParam>& inputs, const ImageParam& weights,
+                const Constants& constants, Pipeline& made) {
   const Var c = made.c, x = made.x, y = made.y;
   Func& acc = made.accumulator;
   acc = Func("acc");
@@ -104,12 +79,14 @@ void accumulate(const lower::Kernel& kernel, const std::vector<ImageParam>& inpu
   acc(c, x, y) = bias_last ? Expr(0) : constants.integer(lower::row_bias);
   int group = 0;
   for (size_t j = 0; j < inputs.size(); ++j) {
-    (kernel.pairs.empty() ? add_products : add_pairs)(kernel, j, inputs[j], weights, group, made);
-    group += kernel.inputs[j].channels / kernel.lanes * kernel.kernel * kernel.kernel;
+    if (kernel.pairs.empty())
+      add_products(kernel, j, inputs[j], weights, group, made);
+    else
+      add_pairs(kernel, pairs[j], j, inputs[j], weights, group, made);
+    group += kernel.inputs[j].channels / kernel.depth * kernel.kernel * kernel.kernel;
     if (kernel.shifts[j] != 0) {
       acc(c, x, y) = acc(c, x, y) << kernel.shifts[j];
-      made.updates.push_back(
-          {static_cast<int>(made.updates.size()), RDom(), Func(), Func(), RDom(), 0});
+      made.updates.push_back({static_cast<int>(made.updates.size()), RDom()});
     }
   }
 }
@@ -146,7 +123,7 @@ void blend(const lower::Kernel& kernel, const Constants& constants, const RowRan
 
 }  // namespace
 
-Pipeline build_conv(const lower::Kernel& kernel) {
+Pipeline build_conv(const lower::Kernel& kernel, const PairDivision& pairs) {
   Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
@@ -160,16 +137,16 @@ Pipeline build_conv(const lower::Kernel& kernel) {
   for (const lower::Layout& layout : kernel.inputs) {
     inputs.push_back(
         input_parameter("input" + std::to_string(inputs.size()), UInt(8), layout, columns));
-    groups += layout.channels / kernel.lanes * kernel.kernel * kernel.kernel;
+    groups += layout.channels / kernel.depth * kernel.kernel * kernel.kernel;
   }
-  ImageParam weights(Int(kernel.lanes == 2 ? 16 : 8), 3, "weights");
+  ImageParam weights(Int(kernel.factor_bits), 3, "weights");
   weights.set_host_alignment(64);
-  weights.dim(0).set_bounds(0, kernel.lanes).set_stride(1);
-  weights.dim(1).set_bounds(0, padded).set_stride(kernel.lanes);
-  weights.dim(2).set_bounds(0, groups).set_stride(kernel.lanes * padded);
+  weights.dim(0).set_bounds(0, kernel.depth).set_stride(1);
+  weights.dim(1).set_bounds(0, padded).set_stride(kernel.depth);
+  weights.dim(2).set_bounds(0, groups).set_stride(kernel.depth * padded);
   const Constants constants(kernel, c);
 
-  accumulate(kernel, inputs, weights, constants, made);
+  accumulate(kernel, pairs, inputs, weights, constants, made);
   Expr sum = made.accumulator(c, x, y);
   if (kernel.any_shift()) sum += constants.integer(lower::row_bias);
   const Expr value = activated(kernel.activation, sum, constants);

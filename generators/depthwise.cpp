@@ -28,7 +28,7 @@ Pipeline build_depthwise(const lower::Kernel& kernel) {
   const Expr tap = input(c, x * kernel.stride + r.x * kernel.dilation,
                          y * kernel.stride + r.y * kernel.dilation);
   acc(c, x, y) += cast<int32_t>(tap) * cast<int32_t>(weights(c, r.x + k * r.y));
-  made.updates.push_back({0, r, Func(), Func(), RDom(), 0});
+  made.updates.push_back({0, r});
 
   const Expr value = activated(kernel.activation, acc(c, x, y), constants);
   write(kernel, constants, rows, to_grid(value, constants, kernel.rounding), made);

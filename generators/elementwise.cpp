@@ -18,7 +18,7 @@ Pipeline build_global_avg_pool(const lower::Kernel& kernel) {
   acc = Func("acc");
   acc(c, x, y) = constants.integer(lower::row_bias);  // - count * zero point
   acc(c, x, y) += cast<int32_t>(input(c, r.x, r.y));
-  made.updates.push_back({0, r, Func(), Func(), RDom(), 0});
+  made.updates.push_back({0, r});
   const Expr mean = cast<float>(acc(c, x, y)) * constants.real(lower::row_to_grid);
   write(kernel, constants, rows, to_grid(mean, constants, kernel.rounding), made);
   made.arguments = {rows.first, rows.count, input, constants.parameter()};
@@ -148,10 +148,10 @@ Pipeline build_widen(const lower::Kernel& kernel) {
   return made;
 }
 
-Pipeline build(const lower::Kernel& kernel) {
+Pipeline build(const lower::Kernel& kernel, const PairDivision& pairs) {
   switch (kernel.kind) {
     case lower::KernelKind::conv:
-      return build_conv(kernel);
+      return build_conv(kernel, pairs);
     case lower::KernelKind::depthwise:
       return build_depthwise(kernel);
     case lower::KernelKind::global_avg_pool:

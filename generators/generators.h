@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "Halide.h"
+#include "generators/pair_sums.h"
 #include "lower/kernel.h"
 
 namespace mattec::generators {
@@ -18,23 +19,25 @@ struct Pipeline {
   // conv, depthwise: the integer accumulator; its updates add one segment each (and shift).
   Halide::Func accumulator;
   struct Update {
-    int index;            // of the accumulator's update definition
+    int index = 0;        // of the accumulator's update definition
     Halide::RDom domain;  // conv: lane, group of channels, column, row; a shift has none
+    size_t segment = 0, part = 0;  // which part of PairDivision; 0 without sums of pairs
+    int groups = 0;                // the domain's extent
     // Sums of pairs: the accumulator adds a 16-bit sum's two halves (the domain's first dimension)
     // for each block of steps (the others). Its domain: step, column, row.
-    Halide::Func pair, partial;
-    Halide::RDom steps;
-    int step_count = 0;
+    Halide::Func pair = {}, partial = {};
+    Halide::RDom steps = {};
   };
   std::vector<Update> updates;
   std::vector<Halide::Func>
       inputs;  // conv: the segments as Funcs, so that a schedule can widen them
 };
 
-Pipeline build(const lower::Kernel& kernel);
+// `pairs`: for a convolution with Kernel::pairs; else its parts are not looked at.
+Pipeline build(const lower::Kernel& kernel, const PairDivision& pairs);
 
 // --- one builder per kernel kind, used by build() ---
-Pipeline build_conv(const lower::Kernel& kernel);
+Pipeline build_conv(const lower::Kernel& kernel, const PairDivision& pairs);
 Pipeline build_depthwise(const lower::Kernel& kernel);
 Pipeline build_global_avg_pool(const lower::Kernel& kernel);
 Pipeline build_gate(const lower::Kernel& kernel);

@@ -73,6 +73,7 @@ std::string attribute_difference(const Op& a, const Op& b, double tolerance) {
     return !found.empty();
   };
   if (differs(compare("first channel", a.first_channel, b.first_channel)) ||
+      differs(compare("channels", a.channels, b.channels, 0)) ||
       differs(convolution_difference(a.conv, b.conv, tolerance)) ||
       differs(compare("factor", a.factor, b.factor, tolerance)) ||
       differs(compare("offset", a.offset, b.offset, tolerance)) ||

@@ -32,26 +32,31 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
   for (size_t j = 0; j < order.size(); ++j)
     weight_channel[j + 1] = weight_channel[j] + graph_.tensor(op.inputs[j]).channels;
 
+  std::vector<View> views;
   for (size_t j = 0; j < order.size(); ++j) {
     const size_t segment = size_t(order[j]);
     const TensorId id = op.inputs[segment];
-    const View view = id == graph_.frame ? View{frame_copy(op), 0} : views_[size_t(id)];
+    views.push_back(id == graph_.frame ? View{frame_copy(op), 0} : views_[size_t(id)]);
     const int count = graph_.tensor(id).channels;
     const int shift = conv.segment_shift[segment];
-    segments.push_back(
-        {count, &*graph_.tensor(id).grid, 0, weight_channel[segment], shift, view.channels});
+    segments.push_back({count, &*graph_.tensor(id).grid, 0, weight_channel[segment], shift,
+                        views.back().channels});
     const int next = j + 1 < order.size() ? conv.segment_shift[size_t(order[j + 1])] : 0;
     kernel.shifts.push_back(shift - next);
-    kernel.inputs.push_back(
-        layout(view, conv.depthwise ? padded : round_up(segments.back().stored_count(), 4)));
-    step.operands.push_back(operand(view, -conv.padding, -conv.padding, conv.stride));
+    step.operands.push_back(operand(views.back(), -conv.padding, -conv.padding, conv.stride));
   }
   kernel.pairs = pairs_of(op, segments);
-  kernel.lanes = kernel.pairs.empty() ? options_.dot_product_lanes : 4;
+  if (!conv.depthwise && kernel.pairs.empty()) {
+    kernel.depth = options_.isa.dot_product_depth;
+    kernel.factor_bits = options_.isa.factor_bits;
+  }
+  for (size_t j = 0; j < views.size(); ++j)
+    kernel.inputs.push_back(layout(
+        views[j], conv.depthwise ? padded : segments[j].padded_channels(kernel.depth)));
   const int block = round_up(padded, channel_block);
   const std::vector<int8_t> weights = conv.depthwise
                                           ? pack_depthwise(conv, block)
-                                          : pack_dense(conv, segments, block, kernel.lanes);
+                                          : pack_dense(conv, segments, block, kernel.depth);
   step.operands.push_back(add_weights(op, kernel, weights));
   plan_.macs += double(conv.quantized_weight.size()) * sizes_[size_t(op.output)].height *
                 sizes_[size_t(op.output)].width;
@@ -61,7 +66,7 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
 // One segment whose products are too large for 16 bits takes the others with it: RVM has none.
 std::vector<int> Lowering::pairs_of(const Op& op, const std::vector<Segment>& segments) const {
   std::vector<int> pairs;
-  if (!options_.pair_sums || op.conv.depthwise) return pairs;
+  if (!options_.isa.pair_sums || op.conv.depthwise) return pairs;
   for (const Segment& segment : segments)
     pairs.push_back(pairs_in_16_bits(segment.grid->bits, op.conv.weight_bits));
   if (std::count(pairs.begin(), pairs.end(), 0) > 0) pairs.clear();
@@ -75,7 +80,7 @@ std::vector<int> Lowering::pairs_of(const Op& op, const std::vector<Segment>& se
 // read, so the arena grows by the largest convolution's at most.
 Operand Lowering::add_weights(const Op& op, const Kernel& kernel, std::vector<int8_t> weights) {
   const bool unpacks = op.conv.weight_bits == 4;
-  const bool widens = kernel.kind == KernelKind::conv && kernel.lanes == 2;
+  const bool widens = kernel.factor_bits == 16;
   if (unpacks || widens) weights.resize(round_up(int(weights.size()), weight_block), 0);
   const int blocks = static_cast<int>(weights.size()) / weight_block;
   const std::vector<uint8_t> packed =

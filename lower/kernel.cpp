@@ -88,7 +88,8 @@ std::string name_of(const Kernel& kernel) {
   if (has_weights(kernel.kind)) {
     const std::string extent = std::to_string(kernel.kernel);
     name += extent + "x" + extent + "s" + std::to_string(kernel.stride) + "d" +
-            std::to_string(kernel.dilation) + "l" + std::to_string(kernel.lanes);
+            std::to_string(kernel.dilation) + "l" + std::to_string(kernel.depth);
+    if (kernel.factor_bits != 8) name += "b" + std::to_string(kernel.factor_bits);
   } else {
     name += "_" + std::to_string(kernel.input_width) + "x" + std::to_string(kernel.input_height);
   }

@@ -80,9 +80,9 @@ struct Kernel {
   std::vector<Layout> copies;  // further ones
   bool only_copies = false;    // `output` is a copy, too
   int kernel = 1, stride = 1, dilation = 1;
-  // Channels that one dot-product instruction sums: groups of packed weights. With 2, weights have
-  // 16 bits.
-  int lanes = 4;
+  // The dot product's (Isa): channels that it sums, groups of packed weights; bits of its factors.
+  int depth = 4;
+  int factor_bits = 8;
   // Per segment: how many sums of two products fit 16 bits, by the bits of inputs and weights.
   // Empty: all sums have 32 bits from the start.
   std::vector<int> pairs;

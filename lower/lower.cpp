@@ -19,11 +19,11 @@ namespace {
 
 constexpr int most_tasks = 16;  // of a step: more help nobody
 
-// Time of an output row in multiplications of a dense convolution: a depthwise one takes about 8
-// times as long for each, and an output byte costs about as much as 20 (measured on AVX-512).
-double work_per_row(const Kernel& kernel) {
-  const double macs = kernel.macs_per_row() * (kernel.kind == KernelKind::depthwise ? 8 : 1);
-  return macs + 20.0 * kernel.width * kernel.output.pixel_stride;
+// Time of an output row in multiplications of a dense convolution.
+double work_per_row(const Kernel& kernel, const Isa& isa) {
+  const double each = kernel.kind == KernelKind::depthwise ? isa.depthwise_product : 1;
+  return kernel.macs_per_row() * each +
+         isa.output_byte * kernel.width * kernel.output.pixel_stride;
 }
 
 }  // namespace
@@ -75,13 +75,41 @@ Plan Lowering::run() {
     plan_.storages[size_t(state)].first_step = 0;
     plan_.storages[size_t(state)].last_step = steps;
   }
-  if (options_.keep_all)
-    for (Storage& storage : plan_.storages) {
-      storage.first_step = 0;
-      storage.last_step = steps;
-    }
+  if (options_.keep_all) keep_all();
   plan_arena(plan_);
   return std::move(plan_);
+}
+
+// Not listed, since nothing holds them when a frame ends: the GRU's r (round(r * h) takes its
+// place) and its candidate, and the states as the frame found them.
+void Lowering::keep_all() {
+  for (Storage& storage : plan_.storages) {
+    storage.first_step = 0;
+    storage.last_step = static_cast<int>(plan_.steps.size());
+  }
+  std::vector<bool> is_replaced(graph_.tensors.size(), false);
+  for (const Gru& gru : grus_) {
+    is_replaced[size_t(graph_.ops[size_t(gru.gates)].output)] = true;
+    for (const TensorId factor : graph_.ops[size_t(gru.product)].inputs)
+      is_replaced[size_t(factor)] = true;
+  }
+  for (const Op& op : graph_.ops) {
+    if (op.kind != OpKind::slice && op.kind != OpKind::requantize) continue;
+    const auto& states = plan_.states;
+    const int storage = views_[size_t(op.output)].storage;
+    if (is_replaced[size_t(op.inputs[0])] &&
+        std::find(states.begin(), states.end(), storage) != states.end())
+      is_replaced[size_t(op.output)] = true;
+  }
+  for (size_t id = 0; id < graph_.tensors.size(); ++id) {
+    const View& view = views_[id];
+    if (view.storage < 0 || is_replaced[id]) continue;
+    StoredTensor stored = {graph_.tensors[id].name, view.storage, {}};
+    for (int c = 0; c < graph_.tensors[id].channels; ++c)
+      stored.channels.push_back(view.first_channel +
+                                (view.channels.empty() ? c : view.channels[size_t(c)]));
+    plan_.stored.push_back(std::move(stored));
+  }
 }
 
 void Lowering::lower_op(int index) {
@@ -276,7 +304,7 @@ void Lowering::finish(Step step, ir::Size output, const std::vector<int>& writte
     if (operand.storage >= 0) read(operand.storage);
   step.kernel.width = output.width;
   step.rows = output.height;
-  const double work = work_per_row(step.kernel) * output.height;
+  const double work = work_per_row(step.kernel, options_.isa) * output.height;
   const int tasks = std::max(
       1, static_cast<int>(
              std::min<double>({work / options_.work_per_task, most_tasks, double(output.height)})));

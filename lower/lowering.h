@@ -82,6 +82,7 @@ class Lowering {
   void lower_move(int index);
   void lower_gather(const ir::Op& op);
   void check_supported() const;
+  void keep_all();
 
   // --- parts of a convolution's step ---
   // Kernel, inputs and weights of a dense or depthwise convolution that computes `padded` channels;

@@ -15,19 +15,19 @@ int weight_inputs(const ir::Convolution& conv) {
 }  // namespace
 
 std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Segment>& segments,
-                               int padded_outputs, int lanes) {
+                               int padded_outputs, int depth) {
   const int k = conv.kernel, inputs = weight_inputs(conv);
   std::vector<int8_t> packed;
   for (const Segment& segment : segments) {
-    const int groups = round_up(segment.stored_count(), 4) / lanes;
-    std::vector<int> channels(size_t(groups) * lanes, -1);  // of the weights, of each stored one
+    const int groups = segment.padded_channels(depth) / depth;
+    std::vector<int> channels(size_t(groups) * depth, -1);  // of the weights, of each stored one
     for (int c = 0; c < segment.count; ++c)
       channels[size_t(segment.stored.empty() ? c : segment.stored[size_t(c)])] = c;
     for (int tap = 0; tap < k * k; ++tap)
       for (int group = 0; group < groups; ++group)
         for (int o = 0; o < padded_outputs; ++o)
-          for (int lane = 0; lane < lanes; ++lane) {
-            const int channel = channels[size_t(group) * lanes + lane];
+          for (int i = 0; i < depth; ++i) {
+            const int channel = channels[size_t(group) * depth + i];
             const bool real = o < conv.output_channels && channel >= 0;
             const size_t at = (size_t(o) * inputs + segment.weight_channel + channel) * k * k + tap;
             packed.push_back(real ? conv.quantized_weight[at] : int8_t(0));

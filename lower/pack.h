@@ -22,13 +22,16 @@ struct Segment {
   int stored_count() const {
     return stored.empty() ? count : *std::max_element(stored.begin(), stored.end()) + 1;
   }
+  // That a dense kernel reads: whole groups of `depth`, and of the 4 that the narrowest tensors
+  // have.
+  int padded_channels(int depth) const { return round_up(stored_count(), std::max(depth, 4)); }
 };
 
-// Dense: [segment][row][column][group of `lanes` channels][output channel, padded][lane], zeros as
-// padding and for stored channels that the convolution does not read; a segment's channels are
-// padded to groups of 4.
+// Dense: [segment][row][column][group of `depth` channels][output channel, padded][one of the
+// group], for each segment's padded_channels; zeros as padding and for stored channels that the
+// convolution does not read. `depth`: a power of two.
 std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Segment>& segments,
-                               int padded_outputs, int lanes);
+                               int padded_outputs, int depth);
 // Depthwise: [row][column][channel, padded].
 std::vector<int8_t> pack_depthwise(const ir::Convolution& conv, int padded_outputs);
 

@@ -7,6 +7,7 @@
 
 #include "ir/graph.h"
 #include "ir/sizes.h"
+#include "lower/isa.h"
 #include "lower/kernel.h"
 
 namespace mattec::lower {
@@ -48,6 +49,13 @@ struct Step {
   std::vector<int> written;  // storages whose halo is filled after the interior
 };
 
+// Where a tensor of the graph lies.
+struct StoredTensor {
+  std::string name;
+  int storage = -1;
+  std::vector<int> channels;  // of the storage, of each of the tensor's
+};
+
 struct Plan {
   std::string name;
   ir::Size size;
@@ -60,16 +68,18 @@ struct Plan {
   int64_t tensor_bytes = 0;  // of all storages
   int64_t weight_bytes = 0;  // of `constants`: weights alone
   double macs = 0;
+  // With Options::keep_all: every tensor of the graph that is stored when a frame ends.
+  std::vector<StoredTensor> stored;
 };
 
 struct Options {
-  int channel_multiple = 16;  // storages' channels are rounded up to it (lanes of an accumulator)
-  int dot_product_lanes = 4;  // channels that one dot-product instruction sums: 2 or 4
-  bool pair_sums = false;     // 4-bit operands: sums of two 8-bit products, 16 bits wide
+  Isa isa;
   // A task should take some 5 to 10 microseconds, well above the 0.3 that handing it out costs; in
   // multiplications of a dense convolution.
   double work_per_task = 3e6;
-  bool keep_all = false;  // no two storages share memory: tests look at every tensor after a frame
+  // No two storages share memory, and the plan says what is where: for tests, which look at every
+  // tensor after a frame.
+  bool keep_all = false;
 };
 
 // `graph` is quantized and of one variant. Throws Error for what no kernel does.

@@ -38,7 +38,8 @@ int Lowering::make_storage(const std::string& name, TensorId like, int channels,
   made.name = name;
   made.size = sizes_[size_t(like)];
   made.channels = channels;
-  made.pixel_stride = channels <= 4 ? 4 : round_up(channels, options_.channel_multiple);
+  // Whole vectors of accumulators.
+  made.pixel_stride = channels <= 4 ? 4 : round_up(channels, options_.isa.vector_bytes / 4);
   made.element_bytes = element_bytes;
   made.halo = halo;
   // Kernels count elements in 32 bits.

@@ -1,4 +1,5 @@
 /* The functions behind mattec.h. */
+#include "runtime/cpu_features.h"
 #include "runtime/session.h"
 
 /* Runs task(context, 0 .. count - 1) where the caller's options say. */
@@ -67,7 +68,7 @@ static mattec_status init(const mattec_model* model, uint32_t abi_version, void*
       (uintptr_t)arena % _Alignof(struct session))
     return MATTEC_ERROR_ARENA_ALIGNMENT;
   if (bytes < (size_t)plan->arena_bytes) return MATTEC_ERROR_ARENA_TOO_SMALL;
-  if (plan->cpu_features & ~cpu_features()) return MATTEC_ERROR_UNSUPPORTED_CPU;
+  if (plan->cpu_features & ~mattec_cpu_features()) return MATTEC_ERROR_UNSUPPORTED_CPU;
   const int32_t threads = options ? options->threads : 0;
   const mattec_parallel_for parallel_for = options ? options->parallel_for : NULL;
   if (threads < 0 || (threads > MATTEC_MAX_THREADS && !parallel_for)) return MATTEC_ERROR_THREADS;

@@ -1,14 +1,19 @@
 // One function per kernel kind; apply() picks.
 #pragma once
 
-#include "schedules/schedule.h"
+#include "schedules/apply.h"
 
 namespace mattec::schedules {
 
-void schedule_conv(const lower::Kernel& kernel, const Tile& tile, generators::Pipeline& pipeline);
-void schedule_depthwise(const lower::Kernel& kernel, const Machine& machine,
+// Cuts the output into the schedule's tiles; returns the inner one of the two loops over them.
+Halide::Var tile_output(const Schedule& schedule, const lower::Kernel& kernel,
                         generators::Pipeline& pipeline);
-void schedule_elementwise(const lower::Kernel& kernel, const Machine& machine,
+
+void schedule_conv(const Schedule& schedule, const lower::Kernel& kernel,
+                   generators::Pipeline& pipeline);
+void schedule_depthwise(const Schedule& schedule, const lower::Kernel& kernel,
+                        generators::Pipeline& pipeline);
+void schedule_elementwise(const Schedule& schedule, const lower::Kernel& kernel,
                           generators::Pipeline& pipeline);
 
 }  // namespace mattec::schedules

@@ -1,21 +1,41 @@
-// How each kernel runs on an instruction set.
+// How each kernel runs on an instruction set. No Halide here: a schedule is data.
 #pragma once
 
-#include "generators/generators.h"
+#include <vector>
+
+#include "generators/pair_sums.h"
+#include "lower/isa.h"
 #include "lower/kernel.h"
-#include "schedules/machine.h"
 
 namespace mattec::schedules {
 
-// Vectors of output channels and pixels that a convolution accumulates in registers.
-struct Tile {
-  int lanes = 16;   // of one vector of 32-bit accumulators
-  int vectors = 1;  // of channels
-  int pixels = 8;
-};
-Tile conv_tile(const lower::Kernel& kernel, const Machine& machine);
+// Which loop over tiles is inside the other.
+enum class Inner { columns, channels };
 
-// Schedules the pipeline's Funcs in place.
-void apply(const lower::Kernel& kernel, const Machine& machine, generators::Pipeline& pipeline);
+// The loops over one part of a convolution's sum.
+struct Reduction {
+  generators::PairSums pairs;  // with sums of pairs
+  int unrolled_groups = 1;     // of channels (with sums of pairs: steps) in one turn of the loop
+  bool unrolled_columns = false;  // of the filter (with sums of pairs: those that one sum covers)
+};
+
+// All that may differ between two ways to run a kernel, and no bit of the result: plain data, which
+// choose() makes, apply() carries out and the manifest shows.
+struct Schedule {
+  // The output is made in tiles of `vectors` vectors of `lanes` channels times `pixels` columns,
+  // whose sums stay in registers.
+  int lanes = 1;
+  int vectors = 1;
+  int pixels = 1;
+  Inner inner = Inner::channels;
+  // conv: input rows are widened to 16 bits once, into a ring of the rows that a filter covers,
+  // instead of once per use.
+  bool widened_rows = false;
+  // conv: by segment.
+  std::vector<std::vector<Reduction>> reductions;
+};
+
+// By a cost model.
+Schedule choose(const lower::Kernel& kernel, const lower::Isa& isa);
 
 }  // namespace mattec::schedules

@@ -30,11 +30,12 @@ constexpr int largest_extent = 8192;
 // The kernels of a plan, equal ones once, and which symbol each step calls.
 struct KernelSet {
   std::vector<const lower::Kernel*> kernels;
-  std::vector<std::string> symbols;  // parallel to `kernels`
+  std::vector<schedules::Schedule> schedules;  // this and the next: parallel to `kernels`
+  std::vector<std::string> symbols;
   std::vector<std::string> of_step;
 };
 
-KernelSet collect(const lower::Plan& plan, const std::string& prefix) {
+KernelSet collect(const lower::Plan& plan, const std::string& prefix, const Target& target) {
   KernelSet set;
   std::map<std::string, size_t> known;
   for (const lower::Step& step : plan.steps) {
@@ -42,6 +43,7 @@ KernelSet collect(const lower::Plan& plan, const std::string& prefix) {
     const auto [found, is_new] = known.try_emplace(name, set.kernels.size());
     if (is_new) {
       set.kernels.push_back(&step.kernel);
+      set.schedules.push_back(schedules::choose(step.kernel, target.isa));
       set.symbols.push_back(std::string(prefix).append("_").append(name));
     }
     set.of_step.push_back(set.symbols[found->second]);
@@ -59,8 +61,8 @@ std::vector<Object> compile_kernels(const KernelSet& set, const Target& target,
   const auto work = [&] {
     for (size_t i = next++; i < set.kernels.size(); i = next++) {
       try {
-        objects[i] = {set.symbols[i] + ".o",
-                      compile_kernel(*set.kernels[i], set.symbols[i], target)};
+        objects[i] = {set.symbols[i] + ".o", compile_kernel(*set.kernels[i], set.schedules[i],
+                                                            set.symbols[i], target)};
         const std::lock_guard<std::mutex> lock(mutex);
         if (options.progress)  // may throw: the user may have had enough
           options.progress(double(++done) / double(set.kernels.size()),
@@ -135,11 +137,30 @@ std::string header_text(const lower::Plan& plan, const std::string& name, const 
       format_bits(MATTEC_COLOR_FORMATS), format_bits(MATTEC_ALPHA_FORMATS));
 }
 
-std::string describe_schedule(const lower::Kernel& kernel, const Target& target) {
-  if (kernel.kind != lower::KernelKind::conv) return "vectors of channels";
-  const schedules::Tile tile = schedules::conv_tile(kernel, target.machine);
-  return fmt::format("{} vectors of {} channels x {} pixels in registers", tile.vectors, tile.lanes,
-                     tile.pixels);
+nlohmann::ordered_json to_json(const schedules::Reduction& reduction) {
+  nlohmann::ordered_json json = {{"unrolled_groups", reduction.unrolled_groups},
+                                 {"unrolled_columns", reduction.unrolled_columns}};
+  const generators::PairSums& pairs = reduction.pairs;
+  if (pairs.steps > 0)
+    json["pairs"] = {{"first", pairs.first},     {"steps", pairs.steps}, {"blocks", pairs.blocks},
+                     {"columns", pairs.columns}, {"rows", pairs.rows},   {"along_row", pairs.along_row}};
+  return json;
+}
+
+nlohmann::ordered_json to_json(const schedules::Schedule& schedule) {
+  const bool columns_inside = schedule.inner == schedules::Inner::columns;
+  nlohmann::ordered_json json = {{"lanes", schedule.lanes},
+                                 {"vectors", schedule.vectors},
+                                 {"pixels", schedule.pixels},
+                                 {"inner", columns_inside ? "columns" : "channels"}};
+  if (schedule.reductions.empty()) return json;
+  json["widened_rows"] = schedule.widened_rows;
+  for (const std::vector<schedules::Reduction>& segment : schedule.reductions) {
+    nlohmann::ordered_json parts = nlohmann::ordered_json::array();
+    for (const schedules::Reduction& part : segment) parts.push_back(to_json(part));
+    json["reductions"].push_back(parts);
+  }
+  return json;
 }
 
 std::string manifest_text(const lower::Plan& plan, const KernelSet& set,
@@ -162,7 +183,7 @@ std::string manifest_text(const lower::Plan& plan, const KernelSet& set,
       {"gmac", plan.macs / 1e9}};
   for (size_t i = 0; i < set.kernels.size(); ++i)
     manifest["kernels"].push_back(
-        {{"symbol", set.symbols[i]}, {"schedule", describe_schedule(*set.kernels[i], target)}});
+        {{"symbol", set.symbols[i]}, {"schedule", to_json(set.schedules[i])}});
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const lower::Step& step = plan.steps[i];
     manifest["steps"].push_back({{"name", step.name},
@@ -199,13 +220,11 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   require_valid(options);
   const Target& target = find_target(options.target);
   lower::Options lowering;
-  lowering.channel_multiple = target.machine.vector_bytes / 4;
-  lowering.dot_product_lanes = target.machine.dot_product_lanes;
-  lowering.pair_sums = target.machine.pair_sums;
+  lowering.isa = target.isa;
   lowering.keep_all = options.keep_all;
   lowering.work_per_task = options.work_per_task;
   lower::Plan plan = lower::lower(ir::extract(graph, ir::Variant::direct), options.size, lowering);
-  const KernelSet set = collect(plan, options.name);
+  const KernelSet set = collect(plan, options.name, target);
 
   fix_halide_settings();
   std::vector<Object> objects = compile_kernels(set, target, options);

@@ -1,7 +1,6 @@
 #include "Halide.h"
 #include "base/error.h"
-#include "generators/generators.h"
-#include "schedules/schedule.h"
+#include "schedules/apply.h"
 #include "targets/objects.h"
 
 namespace mattec::targets {
@@ -19,10 +18,10 @@ Halide::Target halide_target(const Target& target) {
 
 }  // namespace
 
-Bytes compile_kernel(const lower::Kernel& kernel, const std::string& symbol, const Target& target) {
+Bytes compile_kernel(const lower::Kernel& kernel, const schedules::Schedule& schedule,
+                     const std::string& symbol, const Target& target) {
   try {
-    generators::Pipeline pipeline = generators::build(kernel);
-    schedules::apply(kernel, target.machine, pipeline);
+    const generators::Pipeline pipeline = schedules::apply(schedule, kernel);
     // No metadata: it would hold names that Halide numbers through the whole process.
     const Halide::Module module =
         Halide::Pipeline(pipeline.output)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lower/plan.h"
+#include "schedules/schedule.h"
 #include "targets/target.h"
 
 namespace mattec::targets {
@@ -19,7 +20,8 @@ struct Object {
 
 // Compiles one kernel; the object defines `symbol` and `symbol`_argv. Same input, same bytes, after
 // fix_halide_settings().
-Bytes compile_kernel(const lower::Kernel& kernel, const std::string& symbol, const Target& target);
+Bytes compile_kernel(const lower::Kernel& kernel, const schedules::Schedule& schedule,
+                     const std::string& symbol, const Target& target);
 
 // The records of runtime/model.h with the constants: defines <prefix>_model, wants
 // <prefix>_functions and, for step i, `kernel_symbols[i]`_argv. `stack_bytes`: what a thread needs

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "schedules/machine.h"
+#include "lower/isa.h"
 
 namespace mattec::targets {
 
@@ -15,14 +15,12 @@ struct Target {
   std::string llvm_triple;   // of the objects that hold tables and weights
   std::string architecture;  // "x86-64": selects the runtime's object
   int64_t cpu_features = 0;  // runtime/model.h: what mattec_init checks
-  schedules::Machine machine;
-  // Mnemonics of the instructions that multiply and add 8- or 16-bit integers.
-  std::vector<std::string> dot_products;
+  lower::Isa isa;
 };
 
 // Every target that this compiler emits.
 const std::vector<Target>& known_targets();
-// Whether this processor has the target's instruction sets.
+// Whether this processor is of the target's architecture and has its instruction sets.
 bool host_runs(const Target& target);
 // Throws UsageError that lists the known targets. "host" picks the best one this processor runs;
 // Error where there is none.

@@ -20,6 +20,7 @@
 #include "runtime/model.h"
 #include "targets/compile.h"
 #include "targets/load_library.h"
+#include "targets/target.h"
 
 // In a test's body: leaves it where this processor cannot run the target's code.
 #define MATTEC_NEED_TARGET(name)                                       \
@@ -27,6 +28,14 @@
   GTEST_SKIP() << "this processor does not run " << (name)
 
 namespace mattec::test {
+
+// Of every target that the compiler knows.
+inline std::vector<const char*> target_names() {
+  std::vector<const char*> names;
+  for (const targets::Target& target : targets::known_targets())
+    names.push_back(target.name.c_str());
+  return names;
+}
 
 // A compiled library in this process with one session.
 class CompiledNetwork {
@@ -117,47 +126,60 @@ class CompiledNetwork {
   mattec_session* session_ = nullptr;
 };
 
-inline int order(const ir::Graph& graph, const std::string& name) {
-  for (size_t i = 0; i < graph.ops.size(); ++i)
-    if (graph.ops[i].name == name) return static_cast<int>(i);
-  return -1;
+inline ir::TensorId tensor_called(const ir::Graph& graph, const std::string& name) {
+  for (size_t id = 0; id < graph.tensors.size(); ++id)
+    if (graph.tensors[id].name == name) return static_cast<ir::TensorId>(id);
+  return ir::no_tensor;
 }
 
-// A copy of a state as the frame found it: after the frame its storage holds the new state's.
-inline bool is_old_copy(const ir::Graph& graph, ir::TensorId id) {
-  const int producer = graph.producer(id);
-  return producer >= 0 &&
-         std::any_of(graph.states.begin(), graph.states.end(), [&](const ir::State& state) {
-           const ir::Op& op = graph.ops[static_cast<size_t>(producer)];
-           return op.kind == ir::OpKind::requantize && op.inputs[0] == state.input;
-         });
+// Storages that hold no tensor of the graph: weights that a step unpacks, further copies of the
+// frame with other borders.
+inline bool holds_no_tensor(const lower::Storage& storage) {
+  const std::string weights = " weights";
+  return storage.name == "frame" ||
+         (storage.name.size() > weights.size() &&
+          storage.name.compare(storage.name.size() - weights.size(), weights.size(), weights) == 0);
+}
+
+// The first integer of the tensor that differs from the interpreter's.
+inline std::string difference(const CompiledNetwork& network, const lower::StoredTensor& stored,
+                              const ir::IntegerTensor& wanted) {
+  const lower::Storage& storage =
+      network.compiled().plan.storages[static_cast<size_t>(stored.storage)];
+  if (static_cast<size_t>(wanted.channels) != stored.channels.size())
+    return stored.name + ": channels";
+  for (int y = 0; y < storage.size.height; ++y)
+    for (int x = 0; x < storage.size.width; ++x)
+      for (int c = 0; c < wanted.channels; ++c) {
+        const int found = network.at(storage, y, x, stored.channels[static_cast<size_t>(c)]);
+        if (found != wanted.at(y, x, c))
+          return stored.name + " at row " + std::to_string(y) + " column " + std::to_string(x) +
+                 " channel " + std::to_string(c) + ": " + std::to_string(found) +
+                 ", interpreter " + std::to_string(wanted.at(y, x, c));
+      }
+  return {};
 }
 
 // With CompileOptions::keep_all: the first stored tensor, in the order of execution, that differs
-// from the interpreter's tensor of the same name; empty if all are equal.
+// from the interpreter's, or a storage that was compared with nothing; empty if all are equal. The
+// matte is an output of the library, compared as such.
 inline std::string first_difference(const CompiledNetwork& network, const ir::Graph& graph,
                                     const ir::Interpreter& oracle) {
   const lower::Plan& plan = network.compiled().plan;
-  std::vector<lower::Storage> storages = plan.storages;
-  std::stable_sort(storages.begin(), storages.end(), [&](const auto& a, const auto& b) {
-    return order(graph, a.name) < order(graph, b.name);
-  });
-  for (const lower::Storage& storage : storages)
-    for (size_t id = 0; id < graph.tensors.size(); ++id) {
-      if (graph.tensors[id].name != storage.name || storage.name == "frame") continue;
-      const ir::IntegerTensor& wanted = oracle.tensor(static_cast<ir::TensorId>(id));
-      if (wanted.channels != storage.channels) continue;
-      if (is_old_copy(graph, static_cast<ir::TensorId>(id))) continue;
-      for (int y = 0; y < storage.size.height; ++y)
-        for (int x = 0; x < storage.size.width; ++x)
-          for (int c = 0; c < storage.channels; ++c)
-            if (network.at(storage, y, x, c) != wanted.at(y, x, c))
-              return storage.name + " at row " + std::to_string(y) + " column " +
-                     std::to_string(x) + " channel " + std::to_string(c) + ": " +
-                     std::to_string(network.at(storage, y, x, c)) + ", interpreter " +
-                     std::to_string(wanted.at(y, x, c));
-    }
-  return {};
+  std::vector<bool> compared(plan.storages.size(), false);
+  std::map<int, std::string> differences;  // by the operation that makes the tensor
+  for (const lower::StoredTensor& stored : plan.stored) {
+    compared[static_cast<size_t>(stored.storage)] = true;
+    if (stored.storage == plan.matte) continue;
+    const ir::TensorId id = tensor_called(graph, stored.name);
+    if (id == ir::no_tensor) return stored.name + " is no tensor of the graph";
+    const std::string found = difference(network, stored, oracle.tensor(id));
+    if (!found.empty()) differences.emplace(graph.producer(id), found);
+  }
+  for (size_t i = 0; i < compared.size(); ++i)
+    if (!compared[i] && !holds_no_tensor(plan.storages[i]))
+      return plan.storages[i].name + " is compared with nothing";
+  return differences.empty() ? "" : differences.begin()->second;
 }
 
 // Plays the frames through the interpreter and through two sessions, with one and with two threads;

@@ -41,29 +41,34 @@ Example example(uint32_t seed, std::vector<int> channels, int outputs, int kerne
 }
 
 // Where a weight lies, from the order that pack.h states.
-size_t place(const Example& e, size_t segment, int o, int c, int tap, int padded, int lanes) {
+size_t place(const Example& e, size_t segment, int o, int c, int tap, int padded, int depth) {
   const int taps = e.conv.kernel * e.conv.kernel;
+  const int multiple = std::max(depth, 4);
+  const auto stored = [&](size_t j) {
+    return (e.segments[j].count + multiple - 1) / multiple * multiple;
+  };
   size_t before = 0;
-  for (size_t j = 0; j < segment; ++j)
-    before += size_t((e.segments[j].count + 3) / 4 * 4 * taps * padded);
-  const int groups = (e.segments[segment].count + 3) / 4 * 4 / lanes;
-  return before + size_t(((tap * groups + c / lanes) * padded + o) * lanes + c % lanes);
+  for (size_t j = 0; j < segment; ++j) before += size_t(stored(j) * taps * padded);
+  const int groups = stored(segment) / depth;
+  return before + size_t(((tap * groups + c / depth) * padded + o) * depth + c % depth);
 }
 
 TEST(Pack, DenseWeightsLieInTheirOrder) {
-  for (const int lanes : {2, 4}) {
-    const Example e = example(1, {3, 8, 5}, 7, 3);
-    const int padded = 16, taps = 9, inputs = 16;
-    std::vector<int8_t> wanted(size_t{4 + 8 + 8} * taps * padded, 0);
+  // 12 channels: whole groups of 4, not of 8.
+  for (const auto& [depth, stored] : {std::pair(1, 4 + 8 + 12), std::pair(2, 4 + 8 + 12),
+                                      std::pair(4, 4 + 8 + 12), std::pair(8, 8 + 8 + 16)}) {
+    const Example e = example(1, {3, 8, 12}, 7, 3);
+    const int padded = 16, taps = 9, inputs = 23;
+    std::vector<int8_t> wanted(size_t(stored * taps * padded), 0);
     for (size_t s = 0; s < e.segments.size(); ++s)
       for (int o = 0; o < 7; ++o)
         for (int c = 0; c < e.segments[s].count; ++c)
           for (int tap = 0; tap < taps; ++tap)
-            wanted[place(e, s, o, c, tap, padded, lanes)] =
+            wanted[place(e, s, o, c, tap, padded, depth)] =
                 e.conv
                     .quantized_weight[size_t(o * inputs + e.segments[s].weight_channel + c) * taps +
                                       size_t(tap)];
-    EXPECT_EQ(pack_dense(e.conv, e.segments, padded, lanes), wanted) << lanes << " lanes";
+    EXPECT_EQ(pack_dense(e.conv, e.segments, padded, depth), wanted) << depth;
   }
 }
 

@@ -80,16 +80,19 @@ TEST(Threads, ThousandsOfRegions) {
 TEST(Threads, PausesBetweenFrames) {
   HandMadeNetwork network(9, 16, 1);
   const mattec_options options = {3, nullptr, nullptr};
+  std::vector<uint8_t> picture = noise_picture(9, 16, 1), alpha;
+  PlainNetwork plain(9, 16);
+  plain.step(picture);
   for (int i = 0; i < 5; ++i) {
     mattec_session* session = nullptr;
     ASSERT_EQ(mattec_init(network.model(), network.arena,
                           static_cast<size_t>(network.plan.arena_bytes), &options, &session),
               MATTEC_OK);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    std::vector<uint8_t> picture = noise_picture(9, 16, 1), alpha;
     const mattec_image frame = rgb_image(picture, 9, 16);
     const mattec_outputs outputs = {gray_image(alpha, 9, 16), {}};
     ASSERT_EQ(mattec_step(session, &frame, nullptr, &outputs), MATTEC_OK);
+    EXPECT_EQ(alpha, plain.alpha);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     mattec_close(session);
   }

@@ -22,17 +22,23 @@ std::vector<std::vector<uint8_t>> generated_clip(uint64_t seed, ir::Size size, i
   return frames;
 }
 
-ir::Graph quantized_rvm() {
+ir::Graph quantized_rvm(int weight_bits, int activation_bits) {
   constexpr ir::Size size{80, 128};
-  quant::Clip clip;
-  for (const std::vector<uint8_t>& rgb : generated_clip(1, size, 3))
-    clip.push_back({size.width, size.height, rgb});
   quant::CalibrationOptions options;
   options.method = quant::Method::minmax;
   options.jitter_copies = 0;
-  const ir::Graph fused = frontend::fuse(
+  static const ir::Graph fused = frontend::fuse(
       ir::extract(frontend::read_network(shared_file(weights)), ir::Variant::direct));
-  return quant::quantize(fused, quant::observe(fused, {clip}, options), {}, options);
+  static const quant::Calibration calibration = [&] {
+    quant::Clip clip;
+    for (const std::vector<uint8_t>& rgb : generated_clip(1, size, 3))
+      clip.push_back({size.width, size.height, rgb});
+    return quant::observe(fused, {clip}, options);
+  }();
+  quant::BitPolicy policy;
+  policy.weights = weight_bits;
+  policy.activations = activation_bits;
+  return quant::quantize(fused, calibration, policy, options);
 }
 
 class Rvm : public testing::TestWithParam<const char*> {};
@@ -44,7 +50,10 @@ TEST_P(Rvm, EqualsTheInterpreterInEveryTensor) {
   options.target = GetParam();
   options.size = {80, 128};
   options.keep_all = true;
-  expect_equal(quantized_rvm(), options, generated_clip(2, options.size, 6), 4);
+  for (const int bits : {8, 4}) {
+    SCOPED_TRACE(bits);
+    expect_equal(quantized_rvm(bits, bits), options, generated_clip(2, options.size, 6), 4);
+  }
 }
 
 TEST_P(Rvm, EqualsTheInterpreterAt512x288) {
@@ -53,15 +62,16 @@ TEST_P(Rvm, EqualsTheInterpreterAt512x288) {
   targets::CompileOptions options;
   options.target = GetParam();
   options.size = {288, 512};
-  expect_equal(quantized_rvm(), options, generated_clip(2, options.size, 2), 2);
+  expect_equal(quantized_rvm(4, 8), options, generated_clip(2, options.size, 2), 2);
 }
 
 std::string name_of(const testing::TestParamInfo<const char*>& info) {
-  return info.param == std::string("x86-64-avx2") ? "avx2" : "vnni";
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Rvm, testing::Values("x86-64-avx2", "x86-64-avx512vnni"),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(Targets, Rvm, testing::ValuesIn(target_names()), name_of);
 
 }  // namespace
 }  // namespace mattec::test

@@ -43,7 +43,7 @@ Json kernels_of(const Json& manifest, const LibraryContents& contents) {
       const auto found = functions.find(kernel.value("symbol", ""));
       if (found == functions.end()) continue;
       Json entry = code_of(*found->second);
-      entry["schedule"] = kernel.value("schedule", "");
+      entry["schedule"] = kernel.value("schedule", Json());
       kernels.push_back(entry);
     }
     return kernels;
@@ -82,6 +82,23 @@ std::string joined(const Json& list) {
   return text.empty() ? "none" : text;
 }
 
+// "2 x 16 channels x 8 pixels, rows widened, unrolled 4 12+columns": a tile, and each reduction's
+// loops over groups and columns. With --json the whole record is printed.
+std::string schedule_text(const Json& schedule) {
+  if (!schedule.is_object()) return "";
+  std::string text = fmt::format("{} x {} channels x {} pixels", schedule.value("vectors", 1),
+                                 schedule.value("lanes", 1), schedule.value("pixels", 1));
+  if (schedule.value("widened_rows", false)) text += ", rows widened";
+  std::string loops;
+  for (const Json& segment : schedule.value("reductions", Json::array()))
+    for (const Json& part : segment) {
+      loops += loops.empty() ? ", unrolled " : " ";
+      loops += std::to_string(part.value("unrolled_groups", 1));
+      if (part.value("unrolled_columns", false)) loops += "+columns";
+    }
+  return text + loops;
+}
+
 void print(const Json& library) {
   fmt::print("{}: {} for {} at {}\n", printable(library["library"].get<std::string>()),
              library.value("network", "network"),
@@ -102,7 +119,7 @@ void print(const Json& library) {
   for (const Json& kernel : library["kernels"])
     fmt::print("  {:<{}}  {:>7}  {:>12}  {:>12}  {}\n", kernel["symbol"].get<std::string>(), width,
                kernel["text_bytes"].get<uint64_t>(), kernel["instructions"].get<uint64_t>(),
-               kernel["dot_products"].get<uint64_t>(), kernel.value("schedule", ""));
+               kernel["dot_products"].get<uint64_t>(), schedule_text(kernel.value("schedule", Json())));
 }
 
 }  // namespace

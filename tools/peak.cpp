@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/cpu_features.h"
+
 namespace mattec::tools {
 namespace {
 
@@ -43,9 +45,8 @@ double avx2_round() {
 }
 
 bool supported(DotProduct kind) {
-  return kind == DotProduct::avx2
-             ? __builtin_cpu_supports("avx2") != 0
-             : __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni");
+  const int64_t wanted = kind == DotProduct::avx2 ? MATTEC_CPU_AVX2 : MATTEC_CPU_AVX512_ICELAKE;
+  return (mattec_cpu_features() & wanted) != 0;
 }
 
 double round_of(DotProduct kind) { return kind == DotProduct::avx2 ? avx2_round() : vnni_round(); }

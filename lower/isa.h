@@ -1,0 +1,40 @@
+// An instruction set as lowering and schedules see it: plain data, one record per target.
+#pragma once
+
+namespace mattec::lower {
+
+// What a convolution costs beside its dot products, in dot products.
+struct ConvolutionCosts {
+  double weight_load = 0.5;       // shared by the pixels of a tile
+  double input_broadcast = 0.15;  // shared by the vectors of a tile
+  // Fewer accumulators leave the dot product's latency uncovered.
+  int covering_accumulators = 8;
+  // Before and after a tile's sums: loop ends that are predicted wrongly, filling the pipeline.
+  double tile = 30;
+};
+
+struct Isa {
+  int vector_bytes = 64;
+  int vector_registers = 32;
+
+  // The dot product sums this many products in each lane of 32 bits. Its factors have 8 bits,
+  // unsigned inputs by signed weights; or 16, and kernels read both widened.
+  int dot_product_depth = 4;
+  int factor_bits = 8;
+  // An instruction sums two products of 8 bits in 16: where one operand has 4 bits, sums stay there
+  // for as long as they fit.
+  bool pair_sums = false;
+
+  // Accumulators that a convolution's tile may take; the other registers hold weights, inputs and
+  // constants. Those of 16 bits: with sums of pairs.
+  int accumulators = 26;
+  int accumulators_16_bits = 8;
+  ConvolutionCosts convolution;
+
+  // For cutting steps into tasks, in multiplications of a dense convolution: a depthwise one, and a
+  // byte of output.
+  double depthwise_product = 8;
+  double output_byte = 20;
+};
+
+}  // namespace mattec::lower

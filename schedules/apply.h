@@ -1,0 +1,12 @@
+// Carries a schedule out.
+#pragma once
+
+#include "generators/generators.h"
+#include "schedules/schedule.h"
+
+namespace mattec::schedules {
+
+// The kernel's algorithm, divided and scheduled as the schedule says.
+generators::Pipeline apply(const Schedule& schedule, const lower::Kernel& kernel);
+
+}  // namespace mattec::schedules

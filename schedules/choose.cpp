@@ -1,0 +1,157 @@
+// The schedule of a kernel by a cost model.
+#include <algorithm>
+
+#include "schedules/schedule.h"
+
+namespace mattec::schedules {
+namespace {
+
+using generators::PairSums;
+
+// Cost of a tile per useful multiply, in dot products: those themselves, the weight load shared by
+// `pixels` and the broadcast shared by `vectors`, lanes that compute padding, and what a tile costs
+// before and after its sums.
+double cost(const Schedule& tile, const lower::Kernel& kernel, const lower::Isa& isa) {
+  const lower::ConvolutionCosts& costs = isa.convolution;
+  const int lanes = tile.lanes * tile.vectors, accumulators = tile.vectors * tile.pixels;
+  const int channels = kernel.output.channels;
+  const double padding = double(lower::round_up(channels, lanes)) / channels;
+  const double columns = double(lower::round_up(kernel.width, tile.pixels)) / kernel.width;
+  const double loads = costs.weight_load / tile.pixels + costs.input_broadcast / tile.vectors;
+  const double latency = std::max(1.0, double(costs.covering_accumulators) / accumulators);
+  const double sums = kernel.macs_per_row() / kernel.width / channels / kernel.depth;
+  const double overhead = costs.tile / (sums * accumulators);
+  return padding * columns * ((1 + loads) * latency + overhead);
+}
+
+void choose_tile(const lower::Kernel& kernel, const lower::Isa& isa, Schedule& made) {
+  const int lanes = std::min(isa.vector_bytes / 4, kernel.output.channels);
+  const int registers = kernel.pairs.empty() ? isa.accumulators : isa.accumulators_16_bits;
+  double lowest = 1e30;
+  Schedule tile = made;
+  tile.lanes = lanes;
+  for (int vectors = 1; vectors <= 8 && lanes * vectors <= kernel.output.channels; ++vectors)
+    for (const int pixels : {1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 16}) {
+      if (pixels > kernel.width || vectors * pixels > registers) continue;
+      tile.vectors = vectors;
+      tile.pixels = pixels;
+      const double now = cost(tile, kernel, isa);
+      if (now < lowest) {
+        lowest = now;
+        made = tile;
+      }
+    }
+}
+
+// The sums of a segment with `groups` groups of channels, none of more than `limit` steps. Adding a
+// sum to 32 bits costs as much as two steps, so each takes as many steps as it may.
+std::vector<PairSums> divide(int kernel, int groups, int limit) {
+  constexpr int longest_row = 48;  // unrolled: beyond it, code outgrows the cache
+  if (kernel * kernel * groups <= limit) return {{0, groups, 1, kernel, kernel, false}};
+  if (kernel * groups <= limit) return {{0, groups, 1, kernel, 1, false}};
+  std::vector<PairSums> sums;
+  if (kernel > 1 && groups % limit != 0 && kernel * groups <= longest_row) {
+    for (int first = 0; first < kernel * groups; first += limit)
+      sums.push_back({first, std::min(limit, kernel * groups - first), 1, 1, 1, true});
+    return sums;
+  }
+  if (groups >= limit) sums.push_back({0, limit, groups / limit, 1, 1, false});
+  if (groups % limit != 0)
+    sums.push_back({groups - groups % limit, groups % limit, 1, 1, 1, false});
+  return sums;
+}
+
+std::vector<Reduction> pair_reductions(const lower::Kernel& kernel, size_t segment, int pixels) {
+  std::vector<Reduction> made;
+  const int groups = kernel.inputs[segment].channels / kernel.depth;
+  for (const PairSums& sums : divide(kernel.kernel, groups, kernel.pairs[segment])) {
+    const int steps = sums.steps;
+    Reduction reduction;
+    reduction.pairs = sums;
+    reduction.unrolled_groups = steps <= 12      ? steps
+                                : steps % 4 == 0 ? 4
+                                : steps % 3 == 0 ? 3
+                                : steps % 2 == 0 ? 2
+                                                 : 1;
+    reduction.unrolled_columns = steps * pixels <= 24;
+    made.push_back(reduction);
+  }
+  return made;
+}
+
+// A short body leaves the loop's own instructions visible: what is short is unrolled.
+Reduction product_reduction(const lower::Kernel& kernel, size_t segment) {
+  const int groups = kernel.inputs[segment].channels / kernel.depth;
+  Reduction made;
+  if (groups <= (kernel.kernel == 1 ? 12 : 4)) {
+    made.unrolled_groups = groups;
+    made.unrolled_columns = groups <= 2;
+  } else if (groups % 2 == 0 && kernel.depth == 2) {
+    made.unrolled_groups = 2;  // half of what one turn does at a depth of 4
+  }
+  return made;
+}
+
+Schedule choose_conv(const lower::Kernel& kernel, const lower::Isa& isa) {
+  Schedule made;
+  choose_tile(kernel, isa, made);
+  made.inner = Inner::columns;
+  // 87 against 54 GMAC/s on one Zen 4 core (AVX2).
+  made.widened_rows = kernel.factor_bits == 16;
+  for (size_t j = 0; j < kernel.inputs.size(); ++j) {
+    if (kernel.pairs.empty())
+      made.reductions.push_back({product_reduction(kernel, j)});
+    else
+      made.reductions.push_back(pair_reductions(kernel, j, made.pixels));
+  }
+  return made;
+}
+
+// Largest of the usual vector widths that the channels fill.
+int lanes_for(int channels, int most) {
+  int lanes = most;
+  while (lanes > 4 && lanes > channels) lanes /= 2;
+  return lanes;
+}
+
+}  // namespace
+
+Schedule choose(const lower::Kernel& kernel, const lower::Isa& isa) {
+  using lower::KernelKind;
+  Schedule made;
+  switch (kernel.kind) {
+    case KernelKind::conv:
+      return choose_conv(kernel, isa);
+    case KernelKind::depthwise: {
+      // Neighbouring pixels share their widened inputs: 16 at once are 1.3 times as fast as 4. A
+      // 5x5 kernel on 16 registers spills at 16.
+      const bool spills = isa.vector_registers < 32 && kernel.kernel > 3;
+      made.lanes = lanes_for(kernel.output.channels, isa.vector_bytes / 4);
+      made.pixels = std::min(spills ? 8 : 16, kernel.width);
+      return made;
+    }
+    case KernelKind::global_avg_pool:
+      made.lanes = lanes_for(kernel.output.channels, isa.vector_bytes);
+      made.pixels = std::min(4, kernel.input_width);  // of the input, which are summed
+      return made;
+    case KernelKind::unpack:
+    case KernelKind::widen:
+      made.lanes = lower::weight_block / 2;
+      made.vectors = 2;
+      return made;
+    case KernelKind::upsample2:
+    case KernelKind::avg_pool2:
+      made.lanes = lanes_for(kernel.output.channels, isa.vector_bytes / 2);  // sums of 16 bits
+      made.pixels = std::min(kernel.kind == KernelKind::upsample2 ? 4 : 2, kernel.width);
+      return made;
+    case KernelKind::gate:
+    case KernelKind::requantize:
+    case KernelKind::gather:
+      break;
+  }
+  made.lanes = lanes_for(kernel.output.channels, isa.vector_bytes / 4);
+  made.pixels = std::min(2, kernel.width);
+  return made;
+}
+
+}  // namespace mattec::schedules
