@@ -19,8 +19,8 @@ struct Pipeline {
   // conv, depthwise: the integer accumulator; its updates add one segment each (and shift).
   Halide::Func accumulator;
   struct Update {
-    int index = 0;        // of the accumulator's update definition
-    Halide::RDom domain;  // conv: lane, group of channels, column, row; a shift has none
+    int index = 0;                 // of the accumulator's update definition
+    Halide::RDom domain;           // conv: lane, group of channels, column, row; a shift has none
     size_t segment = 0, part = 0;  // which part of PairDivision; 0 without sums of pairs
     int groups = 0;                // the domain's extent
     // Sums of pairs: the accumulator adds a 16-bit sum's two halves (the domain's first dimension)

@@ -51,8 +51,8 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
     kernel.factor_bits = options_.isa.factor_bits;
   }
   for (size_t j = 0; j < views.size(); ++j)
-    kernel.inputs.push_back(layout(
-        views[j], conv.depthwise ? padded : segments[j].padded_channels(kernel.depth)));
+    kernel.inputs.push_back(
+        layout(views[j], conv.depthwise ? padded : segments[j].padded_channels(kernel.depth)));
   const int block = round_up(padded, channel_block);
   const std::vector<int8_t> weights = conv.depthwise
                                           ? pack_depthwise(conv, block)

@@ -115,7 +115,10 @@ std::vector<Copy> Lowering::make_copies(const std::vector<TensorId>& names) {
 
 bool Lowering::is_read(TensorId id) const {
   const std::vector<int> readers = graph_.consumers(id);
-  return readers.empty() || std::any_of(readers.begin(), readers.end(), [&](int reader) {
+  const bool is_output =
+      std::any_of(graph_.outputs.begin(), graph_.outputs.end(),
+                  [id](const ir::Output& output) { return output.tensor == id; });
+  return is_output || std::any_of(readers.begin(), readers.end(), [&](int reader) {
            const Op& op = graph_.ops[size_t(reader)];
            if (op.kind == OpKind::slice) return is_read(op.output);
            const bool for_its_size = op.kind == OpKind::upsample2 && op.inputs[0] != id;

@@ -22,14 +22,14 @@ constexpr int most_tasks = 16;  // of a step: more help nobody
 // Time of an output row in multiplications of a dense convolution.
 double work_per_row(const Kernel& kernel, const Isa& isa) {
   const double each = kernel.kind == KernelKind::depthwise ? isa.depthwise_product : 1;
-  return kernel.macs_per_row() * each +
-         isa.output_byte * kernel.width * kernel.output.pixel_stride;
+  return kernel.macs_per_row() * each + isa.output_byte * kernel.width * kernel.output.pixel_stride;
 }
 
 }  // namespace
 
 Lowering::Lowering(const ir::Graph& graph, ir::Size frame, const Options& options)
-    : graph_(merge_matte(graph, matte_)), options_(options) {
+    : graph_(merge_matte(graph)), options_(options) {
+  wanted_ = find_wanted(graph_);
   sizes_ = ir::infer_sizes(graph_, frame);
   grus_ = find_grus(graph_);
   check_states(graph_, grus_);
@@ -66,11 +66,13 @@ Plan Lowering::run() {
   check_supported();
   make_states();
   make_frames();
-  for (size_t i = 0; i < graph_.ops.size(); ++i)
-    if (!fused_[i]) lower_op(static_cast<int>(i));
+  for (size_t i = 0; i < graph_.ops.size(); ++i) {
+    wanted_now_ = wanted_[size_t(graph_.ops[i].output)];
+    if (!fused_[i] && wanted_now_ != 0) lower_op(static_cast<int>(i));
+  }
   const int steps = static_cast<int>(plan_.steps.size());
-  plan_.matte = views_[size_t(matte_)].storage;
-  plan_.storages[size_t(plan_.matte)].last_step = steps;
+  plan_.alpha = find_output("pha");
+  plan_.foreground = find_output("fgr");
   for (const int state : plan_.states) {
     plan_.storages[size_t(state)].first_step = 0;
     plan_.storages[size_t(state)].last_step = steps;
@@ -78,6 +80,17 @@ Plan Lowering::run() {
   if (options_.keep_all) keep_all();
   plan_arena(plan_);
   return std::move(plan_);
+}
+
+PlanOutput Lowering::find_output(const char* name) {
+  const ir::Output* output = graph_.find_output(name, ir::Variant::both);
+  if (output == nullptr) return {};
+  const View& view = views_[size_t(output->tensor)];
+  if (!view.channels.empty())
+    throw Error(graph_.name + ": the channels of output \"" + name +
+                "\" do not lie side by side; no kernel puts them there");
+  plan_.storages[size_t(view.storage)].last_step = static_cast<int>(plan_.steps.size());
+  return {view.storage, view.first_channel};
 }
 
 // Not listed, since nothing holds them when a frame ends: the GRU's r (round(r * h) takes its
@@ -309,6 +322,7 @@ void Lowering::finish(Step step, ir::Size output, const std::vector<int>& writte
       1, static_cast<int>(
              std::min<double>({work / options_.work_per_task, most_tasks, double(output.height)})));
   step.rows_per_task = (output.height + tasks - 1) / tasks;
+  step.wanted = wanted_now_;
   for (const int storage : written)
     if (plan_.storages[size_t(storage)].halo > 0) step.written.push_back(storage);
   plan_.steps.push_back(std::move(step));

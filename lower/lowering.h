@@ -82,6 +82,7 @@ class Lowering {
   void lower_move(int index);
   void lower_gather(const ir::Op& op);
   void check_supported() const;
+  PlanOutput find_output(const char* name);
   void keep_all();
 
   // --- parts of a convolution's step ---
@@ -101,13 +102,14 @@ class Lowering {
   Layout layout(const View& view, int channels) const;
   void finish(Step step, ir::Size output, const std::vector<int>& written);
 
-  ir::TensorId matte_ = ir::no_tensor;  // before graph_, whose making sets it
   ir::Graph graph_;
   Options options_;
   std::vector<ir::Size> sizes_;
   std::vector<Gru> grus_;
   std::map<int, const Gru*> gates_of_, update_of_;  // by operation index
   std::vector<bool> fused_;                         // operations that another one's kernel computes
+  std::vector<int> wanted_;                         // by tensor: bits of Wanted
+  int wanted_now_ = 0;                              // of the operation that is being lowered
   std::vector<View> views_;                         // by tensor
   std::map<ir::TensorId, std::vector<Copy>> state_copies_;  // by state input
   std::map<std::vector<uint8_t>, int> frame_copies_;

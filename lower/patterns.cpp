@@ -82,14 +82,23 @@ void check_readers(const Graph& graph, const std::vector<Gru>& grus, const Gru& 
   }
 }
 
-const Op& output_conv(const Graph& graph, const char* name) {
+// The convolution that makes an output which nothing reads; null where there is none.
+const Op* output_conv(const Graph& graph, const char* name) {
   const ir::Output* output = graph.find_output(name, ir::Variant::both);
-  if (!output)
-    throw Error(graph.name + ": no output \"" + name + "\"; a matting network has fgr and pha");
+  if (output == nullptr || !graph.consumers(output->tensor).empty()) return nullptr;
   const int index = producer_of_kind(graph, output->tensor, OpKind::conv);
-  if (index < 0 || !graph.consumers(output->tensor).empty())
-    throw Error(graph.name + ": output \"" + name + "\" is not made by a convolution of its own");
-  return graph.ops[size_t(index)];
+  return index < 0 ? nullptr : &graph.ops[size_t(index)];
+}
+
+bool convolve_alike(const Op& foreground, const Op& alpha) {
+  const ir::Convolution &a = foreground.conv, &b = alpha.conv;
+  const int segments = foreground.segment_count();
+  return segments == alpha.segment_count() && !b.has_residual && a.output_channels == 3 &&
+         b.output_channels == 1 && a.kernel == b.kernel && a.stride == b.stride &&
+         a.padding == b.padding && a.pad_value == b.pad_value && a.dilation == b.dilation &&
+         !a.depthwise && !b.depthwise && a.segment_shift == b.segment_shift &&
+         foreground.rounding == alpha.rounding && foreground.activation == alpha.activation &&
+         std::equal(alpha.inputs.begin(), alpha.inputs.end(), foreground.inputs.begin());
 }
 
 template <typename T>
@@ -131,46 +140,60 @@ void check_states(const Graph& graph, const std::vector<Gru>& grus) {
                   " updates what is no state; no kernel computes it");
 }
 
-Graph merge_matte(const Graph& graph, TensorId& matte) {
-  const Op& foreground = output_conv(graph, "fgr");
-  const Op& alpha = output_conv(graph, "pha");
-  const int segments = foreground.segment_count();
-  const ir::Convolution& a = foreground.conv;
-  const ir::Convolution& b = alpha.conv;
-  const bool same = segments == alpha.segment_count() && !b.has_residual &&
-                    a.output_channels == 3 && b.output_channels == 1 && a.kernel == b.kernel &&
-                    a.stride == b.stride && a.padding == b.padding && a.pad_value == b.pad_value &&
-                    a.dilation == b.dilation && !a.depthwise && !b.depthwise &&
-                    a.segment_shift == b.segment_shift && foreground.rounding == alpha.rounding &&
-                    foreground.activation == alpha.activation &&
-                    std::equal(alpha.inputs.begin(), alpha.inputs.end(), foreground.inputs.begin());
-  if (!same)
-    throw Error(graph.name + ": " + foreground.name + " and " + alpha.name +
-                " do not convolve the same tensors; no kernel computes them together");
+Graph merge_matte(const Graph& graph) {
+  const Op* const fgr = output_conv(graph, "fgr");
+  const Op* const pha = output_conv(graph, "pha");
+  if (fgr == nullptr || pha == nullptr || !convolve_alike(*fgr, *pha)) return graph;
 
   Graph merged = graph;
-  Op op = foreground;
-  op.name = "matte";
-  op.conv.output_channels = 4;
-  op.conv.weight_bits = std::max(a.weight_bits, b.weight_bits);
-  append(op.conv.quantized_weight, b.quantized_weight);
-  append(op.conv.quantized_bias, b.quantized_bias);
-  append(op.conv.accumulator_scale, b.accumulator_scale);
-  ir::Grid grid;
-  grid.scale.clear();
-  for (const auto& [made, channels] : {std::pair(foreground.output, 3), std::pair(alpha.output, 1)})
-    for (int c = 0; c < channels; ++c) {
-      grid.scale.push_back(graph.tensor(made).grid->scale_of(c));
-      grid.zero_point.push_back(graph.tensor(made).grid->zero_point_of(c));
+  Op matte = *fgr;
+  matte.name = "matte";
+  matte.conv.output_channels = 4;
+  matte.conv.weight_bits = std::max(fgr->conv.weight_bits, pha->conv.weight_bits);
+  append(matte.conv.quantized_weight, pha->conv.quantized_weight);
+  append(matte.conv.quantized_bias, pha->conv.quantized_bias);
+  append(matte.conv.accumulator_scale, pha->conv.accumulator_scale);
+  const TensorId made = matte.output = merged.add_tensor("matte", 4);
+  ir::Grid& grid = merged.tensor(made).grid.emplace();
+  std::vector<Op> slices;
+  for (const Op* part : {fgr, pha}) {
+    Op slice;
+    slice.kind = OpKind::slice;
+    slice.name = part->name;
+    slice.inputs = {made};
+    slice.output = part->output;
+    slice.first_channel = static_cast<int>(grid.scale.size());
+    slices.push_back(slice);
+    for (int c = 0; c < part->conv.output_channels; ++c) {
+      grid.scale.push_back(graph.tensor(part->output).grid->scale_of(c));
+      grid.zero_point.push_back(graph.tensor(part->output).grid->zero_point_of(c));
     }
-  const std::string removed[] = {foreground.name, alpha.name};
-  merged.ops.erase(
-      std::remove_if(merged.ops.begin(), merged.ops.end(),
-                     [&](const Op& o) { return o.name == removed[0] || o.name == removed[1]; }),
-      merged.ops.end());
-  matte = merged.add_op(op, 4);
-  merged.tensor(matte).grid = grid;
+  }
+  const auto is_replaced = [&](const Op& op) {
+    return op.output == fgr->output || op.output == pha->output;
+  };
+  merged.ops.erase(std::remove_if(merged.ops.begin(), merged.ops.end(), is_replaced),
+                   merged.ops.end());
+  merged.ops.push_back(std::move(matte));
+  append(merged.ops, slices);
   return merged;
+}
+
+std::vector<int> find_wanted(const Graph& graph) {
+  if (graph.find_output("pha", ir::Variant::both) == nullptr)
+    throw Error(graph.name + ": no output \"pha\"; a matting network has one");
+  std::vector<int> wanted(graph.tensors.size(), 0);
+  for (const ir::Output& output : graph.outputs) {
+    if (output.name == "pha") wanted[size_t(output.tensor)] |= wanted_by_alpha;
+    if (output.name == "fgr") wanted[size_t(output.tensor)] |= wanted_by_foreground;
+  }
+  for (const ir::State& state : graph.states) wanted[size_t(state.output)] |= wanted_by_states;
+  for (auto op = graph.ops.rbegin(); op != graph.ops.rend(); ++op)
+    for (size_t i = 0; i < op->inputs.size(); ++i) {
+      const bool for_its_size = op->kind == OpKind::upsample2 && i == 1;
+      if (!for_its_size) wanted[size_t(op->inputs[i])] |= wanted[size_t(op->output)];
+    }
+  return wanted;
 }
 
 }  // namespace mattec::lower

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "lower/plan.h"
 
 namespace mattec::lower {
 
@@ -25,8 +26,13 @@ std::vector<Gru> find_grus(const ir::Graph& graph);
 // or where an operation would read the old state after its update.
 void check_states(const ir::Graph& graph, const std::vector<Gru>& grus);
 
-// The graph with the convolutions that make "fgr" and "pha" merged into one of four channels (their
-// inputs and geometry are the same). Returns that operation's output in `matte`.
-ir::Graph merge_matte(const ir::Graph& graph, ir::TensorId& matte);
+// Where the convolutions that make "fgr" and "pha" read the same tensors in the same way and
+// nothing reads what they make: the graph with one of four channels, "matte", in their place, and
+// slices of it. Else the graph as it is.
+ir::Graph merge_matte(const ir::Graph& graph);
+
+// Which results of a frame each tensor is needed for, as bits of Wanted; 0: for nothing but its
+// size. Throws Error where there is no "pha".
+std::vector<int> find_wanted(const ir::Graph& graph);
 
 }  // namespace mattec::lower

@@ -40,6 +40,9 @@ struct Operand {
   int64_t row_advance = 0;  // bytes per output row
 };
 
+// Results of a frame, as bits: recurrent states and outputs.
+enum Wanted { wanted_by_states = 1, wanted_by_alpha = 2, wanted_by_foreground = 4 };
+
 struct Step {
   std::string name;  // the graph operation's
   Kernel kernel;
@@ -47,6 +50,7 @@ struct Step {
   int rows = 0;
   int rows_per_task = 0;
   std::vector<int> written;  // storages whose halo is filled after the interior
+  int wanted = 0;            // bits of Wanted: which results of a frame need this step
 };
 
 // Where a tensor of the graph lies.
@@ -56,13 +60,19 @@ struct StoredTensor {
   std::vector<int> channels;  // of the storage, of each of the tensor's
 };
 
+// Channels of a storage, side by side; no storage: the network has no such output.
+struct PlanOutput {
+  int storage = -1;
+  int first_channel = 0;
+};
+
 struct Plan {
   std::string name;
   ir::Size size;
   std::vector<Storage> storages;
   std::vector<int> frames;  // storages that hold the frame, one per halo pattern
   std::vector<int> states;  // storages that live from frame to frame
-  int matte = -1;           // storage: 4 bytes a pixel, foreground R, G, B and alpha
+  PlanOutput alpha, foreground;
   std::vector<Step> steps;
   std::vector<uint8_t> constants;
   int64_t tensor_bytes = 0;  // of all storages

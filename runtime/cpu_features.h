@@ -9,7 +9,7 @@
 #include <cpuid.h>
 
 /* Bits of CPUID, by leaf and register (Intel SDM volume 2, CPUID). */
-#define MATTEC_LEAF1_ECX_AVX2_CLASS                                                       \
+#define MATTEC_LEAF1_ECX_AVX2_CLASS                                                            \
   (1U << 12 /* FMA */ | 1U << 20 /* SSE4.2 */ | 1U << 22 /* MOVBE */ | 1U << 23 /* POPCNT */ | \
    1U << 28 /* AVX */ | 1U << 29 /* F16C */)
 #define MATTEC_LEAF1_ECX_OSXSAVE (1U << 27)
@@ -19,7 +19,7 @@
 #define MATTEC_LEAF7_EBX_ICELAKE                                                    \
   (1U << 16 /* F */ | 1U << 17 /* DQ */ | 1U << 21 /* IFMA */ | 1U << 28 /* CD */ | \
    1U << 30 /* BW */ | 1U << 31 /* VL */)
-#define MATTEC_LEAF7_ECX_ICELAKE                                                      \
+#define MATTEC_LEAF7_ECX_ICELAKE                                                         \
   (1U << 1 /* VBMI */ | 1U << 6 /* VBMI2 */ | 1U << 8 /* GFNI */ | 1U << 11 /* VNNI */ | \
    1U << 12 /* BITALG */ | 1U << 14 /* VPOPCNTDQ */)
 /* The operating system saves xmm and ymm; the mask registers and zmm, too. */

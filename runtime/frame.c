@@ -68,17 +68,18 @@ static inline void convert_row(uint8_t* to, const uint8_t* from, int64_t width, 
 
 /* One row of the foreground; `alpha` becomes the fourth byte where there is one. Three-byte pixels
  * are written like convert_row reads them. */
-static inline void write_row(uint8_t* to, const uint8_t* from, const uint8_t* alpha,
-                             int64_t alpha_bytes, int64_t width, int pixel_bytes, int blue_first) {
+static inline void write_row(uint8_t* to, const uint8_t* from, int64_t from_bytes,
+                             const uint8_t* alpha, int64_t alpha_bytes, int64_t width,
+                             int pixel_bytes, int blue_first) {
   const int64_t words = pixel_bytes == 4 ? width : width - 1;
   for (int64_t x = 0; x < words; ++x) {
-    uint32_t word = load_word(from + x * 4);
+    uint32_t word = load_word(from + x * from_bytes);
     word = blue_first ? swap_red_blue(word) : word & 0xFFFFFF;
     if (pixel_bytes == 4) word |= (uint32_t)alpha[x * alpha_bytes] << 24;
     store_word(to + x * pixel_bytes, word);
   }
   if (words < width) {
-    const uint8_t* last = from + words * 4;
+    const uint8_t* last = from + words * from_bytes;
     to[words * 3] = last[blue_first ? 2 : 0];
     to[words * 3 + 1] = last[1];
     to[words * 3 + 2] = last[blue_first ? 0 : 2];
@@ -89,8 +90,10 @@ static inline void write_alpha_row(uint8_t* to, const uint8_t* alpha, int64_t al
                                    int64_t width) {
   if (alpha_bytes == 1)
     copy_bytes(to, alpha, width);
-  else
+  else if (alpha_bytes == 4) /* a constant: as vectors */
     for (int64_t x = 0; x < width; ++x) to[x] = alpha[x * 4];
+  else
+    for (int64_t x = 0; x < width; ++x) to[x] = alpha[x * alpha_bytes];
 }
 
 /* Images are moved in strips of about so many pixels: some microseconds each. */
@@ -159,9 +162,14 @@ static void write_strip(void* context, int32_t index) {
     if (alpha_image->pixels)
       write_alpha_row(alpha_image->pixels + y * alpha_image->stride, alpha, plan->alpha.pixel_bytes,
                       plan->width);
-    if (image->pixels)
-      write_row(image->pixels + y * image->stride,
-                write->session->tensors + plan->foreground.offset + y * plan->foreground.row_bytes,
-                alpha, plan->alpha.pixel_bytes, plan->width, pixel_bytes, blue_first);
+    if (!image->pixels) continue;
+    uint8_t* to = image->pixels + y * image->stride;
+    const mattec_output_record* from = &plan->foreground;
+    const uint8_t* row = write->session->tensors + from->offset + y * from->row_bytes;
+    if (from->pixel_bytes == 4) /* a constant: as vectors */
+      write_row(to, row, 4, alpha, plan->alpha.pixel_bytes, plan->width, pixel_bytes, blue_first);
+    else
+      write_row(to, row, from->pixel_bytes, alpha, plan->alpha.pixel_bytes, plan->width,
+                pixel_bytes, blue_first);
   }
 }

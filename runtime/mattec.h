@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define MATTEC_ABI_VERSION 2
+#define MATTEC_ABI_VERSION 3
 
 typedef enum mattec_status {
   MATTEC_OK = 0,
@@ -31,7 +31,8 @@ typedef enum mattec_status {
   MATTEC_ERROR_IMAGE_FORMAT = 7,
   MATTEC_ERROR_THREADS = 8, /* `threads` is negative or too large, the thread pool could not be
                                started, or this build has none */
-  MATTEC_ERROR_FLOW = 9     /* the library was compiled without the warp stage */
+  MATTEC_ERROR_FLOW = 9,    /* the library was compiled without the warp stage */
+  MATTEC_ERROR_KERNEL = 10  /* a kernel failed; the session's states are lost: mattec_reset */
 } mattec_status;
 
 typedef enum mattec_format {
@@ -51,11 +52,12 @@ typedef struct mattec_image {
   mattec_format format;
 } mattec_image;
 
-/* What a step writes; leave `pixels` of an image NULL to do without it (the foreground's share of
- * the work is then skipped). May lie where the frame lies: that has been read by then. */
+/* What a step writes; leave `pixels` of an image NULL to do without it (what it alone needs is then
+ * not computed). May lie where the frame lies: that has been read by then. */
 typedef struct mattec_outputs {
   mattec_image alpha;      /* MATTEC_GRAY: 0 background .. 255 foreground */
-  mattec_image foreground; /* RGB, BGR, RGBA or BGRA (A = alpha): the subject's own colour */
+  mattec_image foreground; /* RGB, BGR, RGBA or BGRA (A = alpha): the subject's own colour, where
+                              the network has one (<NAME>_FOREGROUND_FORMATS is not 0) */
 } mattec_outputs;
 
 typedef struct mattec_flow mattec_flow; /* motion for the warp stage; pass NULL */
@@ -103,7 +105,8 @@ static inline mattec_status mattec_init(const mattec_model* model, void* arena, 
   return model->functions->init(model, MATTEC_ABI_VERSION, arena, bytes, options, session);
 }
 /* One frame of a clip. Reads `frame`, writes the outputs that have pixels, updates the recurrent
- * states; changes nothing if it returns an error. One thread at a time per session. */
+ * states; changes nothing if it returns an error, but for MATTEC_ERROR_KERNEL. One thread at a time
+ * per session. */
 static inline mattec_status mattec_step(mattec_session* session, const mattec_image* frame,
                                         const mattec_flow* flow, const mattec_outputs* outputs) {
   if (!session) return MATTEC_ERROR_NULL_ARGUMENT;

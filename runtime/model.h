@@ -16,7 +16,8 @@ typedef struct mattec_kernel_buffer {
   void* padding;
 } mattec_kernel_buffer;
 
-/* Halide's argv entry: arguments[0] = &first_row, [1] = &row_count (int32_t), [2..] = buffers. */
+/* Halide's argv entry: arguments[0] = &first_row, [1] = &row_count (int32_t), [2..] = buffers.
+ * Returns 0, or anything else where it failed: mattec_step then gives MATTEC_ERROR_KERNEL. */
 typedef int (*mattec_kernel)(void** arguments);
 
 enum { MATTEC_IN_ARENA = 0, MATTEC_IN_CONSTANTS = 1 };
@@ -38,7 +39,8 @@ typedef struct mattec_halo {
   int64_t pattern; /* offset in constants of one pixel's bytes */
 } mattec_halo;
 
-enum { MATTEC_ALWAYS = 0, MATTEC_FOR_FOREGROUND = 1 };
+/* What a step is needed for, as bits: recurrent states, which every frame updates, and outputs. */
+enum { MATTEC_FOR_STATES = 1, MATTEC_FOR_ALPHA = 2, MATTEC_FOR_FOREGROUND = 4 };
 
 typedef struct mattec_step_record {
   mattec_kernel kernel;
@@ -48,7 +50,7 @@ typedef struct mattec_step_record {
   int64_t rows_per_task;    /* tasks of a step are independent of each other */
   const mattec_halo* halos; /* of the tensors this step writes, rows numbered like the output's */
   int64_t halo_count;
-  int64_t when; /* MATTEC_ALWAYS, or MATTEC_FOR_FOREGROUND: skipped if nobody wants it */
+  int64_t wanted; /* MATTEC_FOR_...: skipped where the caller asked for none of these */
 } mattec_step_record;
 
 /* Memory that mattec_reset fills: `bytes` at `offset` with repetitions of the pattern. */
@@ -66,7 +68,8 @@ typedef struct mattec_frame_record {
 typedef struct mattec_output_record {
   int64_t offset; /* arena */
   int64_t row_bytes;
-  int64_t pixel_bytes; /* alpha: 1 or 4; foreground: 4 (R, G, B, any), or 0 = no such output */
+  int64_t pixel_bytes; /* distance of two pixels; of foreground (R, G, B) at least 4, or 0 = no
+                          such output */
 } mattec_output_record;
 
 /* Bits of mattec_plan.cpu_features; the operating system must save the registers too.

@@ -1,6 +1,7 @@
 /* The functions behind mattec.h. */
-#include "runtime/cpu_features.h"
 #include "runtime/session.h"
+
+#include "runtime/cpu_features.h"
 
 /* Runs task(context, 0 .. count - 1) where the caller's options say. */
 static void run_region(struct session* session, int32_t count, mattec_task task, void* context) {
@@ -20,13 +21,15 @@ static void run_region(struct session* session, int32_t count, mattec_task task,
 struct step_context {
   const struct session* session;
   const mattec_step_record* step;
+  int32_t failed; /* set by any task */
 };
 
 /* A mattec_task: `rows_per_task` rows of a step's output (the last task may have fewer) and their
- * part of the halos. Kernels have no way to fail: they neither allocate nor check. */
+ * part of the halos. */
 static void run_rows(void* context, int32_t index) {
-  const struct session* session = ((const struct step_context*)context)->session;
-  const mattec_step_record* step = ((const struct step_context*)context)->step;
+  struct step_context* shared = context;
+  const struct session* session = shared->session;
+  const mattec_step_record* step = shared->step;
   const int64_t first = index * step->rows_per_task;
   const int64_t left = step->rows - first;
   int32_t first_row = (int32_t)first;
@@ -44,16 +47,25 @@ static void run_rows(void* context, int32_t index) {
     arguments[2 + i] = &buffers[i];
   }
   const float_environment saved = enter_ieee();
-  step->kernel(arguments);
+  if (step->kernel(arguments)) __atomic_store_n(&shared->failed, 1, __ATOMIC_RELAXED);
   leave_ieee(saved);
   for (int64_t i = 0; i < step->halo_count; ++i)
     fill_halo(session, &step->halos[i], first, row_count);
 }
 
-static void run_step(struct session* session, const mattec_step_record* step) {
-  struct step_context context = {session, step};
+static mattec_status run_step(struct session* session, const mattec_step_record* step) {
+  struct step_context context = {session, step, 0};
   run_region(session, (int32_t)((step->rows + step->rows_per_task - 1) / step->rows_per_task),
              run_rows, &context);
+  return context.failed ? MATTEC_ERROR_KERNEL : MATTEC_OK;
+}
+
+/* MATTEC_FOR_... of what the caller wants; a foreground of four bytes a pixel holds alpha. */
+static int64_t wanted_of(const mattec_outputs* outputs) {
+  const mattec_image* foreground = &outputs->foreground;
+  const int shows_alpha = foreground->pixels && bytes_of(foreground->format) == 4;
+  return MATTEC_FOR_STATES | (outputs->alpha.pixels || shows_alpha ? MATTEC_FOR_ALPHA : 0) |
+         (foreground->pixels ? MATTEC_FOR_FOREGROUND : 0);
 }
 
 static mattec_status init(const mattec_model* model, uint32_t abi_version, void* arena,
@@ -95,14 +107,15 @@ static mattec_status step(mattec_session* base, const mattec_image* frame, const
   if (flow) return MATTEC_ERROR_FLOW;
   struct session* session = (struct session*)base;
   const mattec_plan* plan = session->plan;
-  const mattec_status status = check_images(plan, frame, outputs);
+  mattec_status status = check_images(plan, frame, outputs);
   if (status != MATTEC_OK) return status;
 
+  const int64_t wanted = wanted_of(outputs);
   struct read_context read = {session, frame};
   run_region(session, strip_count(plan), read_strip, &read);
   for (int64_t i = 0; i < plan->step_count; ++i) {
-    const mattec_step_record* record = &plan->steps[i];
-    if (record->when == MATTEC_ALWAYS || outputs->foreground.pixels) run_step(session, record);
+    if (plan->steps[i].wanted & wanted) status = run_step(session, &plan->steps[i]);
+    if (status != MATTEC_OK) return status;
   }
   struct write_context write = {session, outputs};
   if (outputs->alpha.pixels || outputs->foreground.pixels)
@@ -150,6 +163,8 @@ static const char* message(mattec_status status) {
              "or this build has none; use fewer threads or pass a parallel_for.";
     case MATTEC_ERROR_FLOW:
       return "The library was compiled without the warp stage; pass NULL as flow.";
+    case MATTEC_ERROR_KERNEL:
+      return "A kernel failed, and the recurrent states are lost; call mattec_reset.";
   }
   return "Unknown status.";
 }

@@ -36,10 +36,7 @@ void schedule_elementwise(const Schedule& schedule, const lower::Kernel& kernel,
     p.output.split(p.c, co, ci, lanes, tail(kernel.output.channels, lanes)).vectorize(ci);
     p.accumulator.compute_at(p.output, co).store_in(MemoryType::Register).vectorize(p.c);
     const RDom& r = p.updates[0].domain;
-    p.accumulator.update(0)
-        .reorder(p.c, r.x, r.y)
-        .vectorize(p.c)
-        .unroll(r.x, schedule.pixels);
+    p.accumulator.update(0).reorder(p.c, r.x, r.y).vectorize(p.c).unroll(r.x, schedule.pixels);
     return;
   }
   if (kernel.kind == lower::KernelKind::unpack || kernel.kind == lower::KernelKind::widen) {

@@ -14,8 +14,8 @@ enum class Inner { columns, channels };
 
 // The loops over one part of a convolution's sum.
 struct Reduction {
-  generators::PairSums pairs;  // with sums of pairs
-  int unrolled_groups = 1;     // of channels (with sums of pairs: steps) in one turn of the loop
+  generators::PairSums pairs;     // with sums of pairs
+  int unrolled_groups = 1;        // of channels (with sums of pairs: steps) in one turn of the loop
   bool unrolled_columns = false;  // of the filter (with sums of pairs: those that one sum covers)
 };
 

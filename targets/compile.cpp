@@ -61,8 +61,8 @@ std::vector<Object> compile_kernels(const KernelSet& set, const Target& target,
   const auto work = [&] {
     for (size_t i = next++; i < set.kernels.size(); i = next++) {
       try {
-        objects[i] = {set.symbols[i] + ".o", compile_kernel(*set.kernels[i], set.schedules[i],
-                                                            set.symbols[i], target)};
+        objects[i] = {set.symbols[i] + ".o",
+                      compile_kernel(*set.kernels[i], set.schedules[i], set.symbols[i], target)};
         const std::lock_guard<std::mutex> lock(mutex);
         if (options.progress)  // may throw: the user may have had enough
           options.progress(double(++done) / double(set.kernels.size()),
@@ -103,11 +103,15 @@ std::vector<std::string> format_names(int bits) {
   return found;
 }
 
+int foreground_formats(const lower::Plan& plan) {
+  return plan.foreground.storage < 0 ? 0 : MATTEC_COLOR_FORMATS;
+}
+
 std::string format_bits(int bits) {
   std::string text;
   for (const std::string& name : format_names(bits))
     text += (text.empty() ? "1 << MATTEC_" : " | 1 << MATTEC_") + name;
-  return "(" + text + ")";
+  return text.empty() ? "0" : "(" + text + ")";
 }
 
 std::string header_text(const lower::Plan& plan, const std::string& name, const Target& target,
@@ -128,13 +132,14 @@ std::string header_text(const lower::Plan& plan, const std::string& name, const 
       "/* The formats that mattec_step takes and gives: bits 1 << mattec_format. */\n"
       "#define {3}_FRAME_FORMATS {10}\n"
       "#define {3}_ALPHA_FORMATS {11}\n"
-      "#define {3}_FOREGROUND_FORMATS {10}\n\n"
+      "#define {3}_FOREGROUND_FORMATS {12}\n\n"
       "#ifdef __cplusplus\nextern \"C\"\n#else\nextern\n#endif\n"
       "const mattec_model {0}_model;\n\n"
       "#endif\n",
       name, plan.name, target.name, upper(name), plan.size.width, plan.size.height,
       MATTEC_SESSION_BYTES + plan.tensor_bytes, arena_alignment, stack_bytes, MATTEC_ABI_VERSION,
-      format_bits(MATTEC_COLOR_FORMATS), format_bits(MATTEC_ALPHA_FORMATS));
+      format_bits(MATTEC_COLOR_FORMATS), format_bits(MATTEC_ALPHA_FORMATS),
+      format_bits(foreground_formats(plan)));
 }
 
 nlohmann::ordered_json to_json(const schedules::Reduction& reduction) {
@@ -142,8 +147,9 @@ nlohmann::ordered_json to_json(const schedules::Reduction& reduction) {
                                  {"unrolled_columns", reduction.unrolled_columns}};
   const generators::PairSums& pairs = reduction.pairs;
   if (pairs.steps > 0)
-    json["pairs"] = {{"first", pairs.first},     {"steps", pairs.steps}, {"blocks", pairs.blocks},
-                     {"columns", pairs.columns}, {"rows", pairs.rows},   {"along_row", pairs.along_row}};
+    json["pairs"] = {{"first", pairs.first},   {"steps", pairs.steps},
+                     {"blocks", pairs.blocks}, {"columns", pairs.columns},
+                     {"rows", pairs.rows},     {"along_row", pairs.along_row}};
   return json;
 }
 
@@ -177,7 +183,7 @@ std::string manifest_text(const lower::Plan& plan, const KernelSet& set,
       {"stack_bytes", stack_bytes},
       {"frame_formats", format_names(MATTEC_COLOR_FORMATS)},
       {"alpha_formats", format_names(MATTEC_ALPHA_FORMATS)},
-      {"foreground_formats", format_names(MATTEC_COLOR_FORMATS)},
+      {"foreground_formats", format_names(foreground_formats(plan))},
       {"weight_bytes", plan.weight_bytes},
       {"constant_bytes", plan.constants.size()},
       {"gmac", plan.macs / 1e9}};

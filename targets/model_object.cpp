@@ -101,6 +101,10 @@ Constant* Emitter::halo(const lower::Storage& storage) {
                  number(pattern(storage.pattern))});
 }
 
+static_assert(int{lower::wanted_by_states} == MATTEC_FOR_STATES &&
+              int{lower::wanted_by_alpha} == MATTEC_FOR_ALPHA &&
+              int{lower::wanted_by_foreground} == MATTEC_FOR_FOREGROUND);
+
 Constant* Emitter::step(size_t index, const std::string& symbol) {
   const lower::Step& step = plan_.steps[index];
   const std::string name = prefix_ + "_step" + std::to_string(index);
@@ -117,7 +121,7 @@ Constant* Emitter::step(size_t index, const std::string& symbol) {
   return record({external(symbol + "_argv"), array(name + "_operands", operands),
                  number(int64_t(operands.size())), number(step.rows), number(step.rows_per_task),
                  array(name + "_halos", halos), number(int64_t(halos.size())),
-                 number(MATTEC_ALWAYS)});
+                 number(step.wanted)});
 }
 
 Constant* Emitter::states() {
@@ -139,11 +143,12 @@ Constant* Emitter::frames() {
 void Emitter::emit_plan(const std::vector<std::string>& kernel_symbols) {
   std::vector<Constant*> steps;
   for (size_t i = 0; i < plan_.steps.size(); ++i) steps.push_back(step(i, kernel_symbols[i]));
-  // Foreground R, G, B and alpha lie side by side.
-  const auto output = [&](int channel, const lower::Storage& from) {
-    return record({number(place(from) + channel), number(from.row_bytes()), number(4)});
+  const auto output = [&](const lower::PlanOutput& of) {
+    if (of.storage < 0) return record({number(0), number(0), number(0)});
+    const lower::Storage& from = plan_.storages[size_t(of.storage)];
+    return record({number(place(from) + of.first_channel), number(from.row_bytes()),
+                   number(from.pixel_bytes())});
   };
-  const lower::Storage& matte = plan_.storages[size_t(plan_.matte)];
   Constant* const states_array = states();
   Constant* const frames_array = frames();
   // The order of mattec_plan.
@@ -154,7 +159,7 @@ void Emitter::emit_plan(const std::vector<std::string>& kernel_symbols) {
        bytes(prefix_ + "_constants", constants_), frames_array,
        number(int64_t(plan_.frames.size())), array(prefix_ + "_steps", steps),
        number(int64_t(steps.size())), states_array, number(int64_t(plan_.states.size())),
-       output(3, matte), output(0, matte)});
+       output(plan_.alpha), output(plan_.foreground)});
   auto* global = new llvm::GlobalVariable(
       module_, plan->getType(), true, llvm::GlobalValue::ExternalLinkage, plan, prefix_ + "_model");
   global->setAlignment(llvm::Align(8));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <tuple>
 
 #include "base/error.h"
 #include "ir/verify.h"
@@ -81,7 +82,10 @@ TEST(Lower, TakesTheExample) {
   EXPECT_EQ(plan.steps[1].kernel.epilogue, Epilogue::gates);
   EXPECT_EQ(plan.steps[2].kernel.epilogue, Epilogue::blend);
   EXPECT_EQ(plan.states.size(), 2U);
-  const Storage& matte = plan.storages[static_cast<size_t>(plan.matte)];
+  EXPECT_EQ(plan.alpha.storage, plan.foreground.storage);
+  EXPECT_EQ(plan.foreground.first_channel, 0);
+  EXPECT_EQ(plan.alpha.first_channel, 3);
+  const Storage& matte = plan.storages[static_cast<size_t>(plan.alpha.storage)];
   EXPECT_EQ(matte.channels, 4);
   EXPECT_EQ(matte.size, size);
 }
@@ -107,11 +111,9 @@ TEST(Lower, MergesForegroundAndAlpha) {
   const ir::Graph& graph = network.finish();
   const ir::Op& fgr = graph.ops[graph.ops.size() - 2];
   const ir::Op& pha = graph.ops.back();
-  TensorId matte = ir::no_tensor;
-  const ir::Graph merged = merge_matte(graph, matte);
-  EXPECT_EQ(merged.ops.size(), graph.ops.size() - 1);
-  const ir::Op& op = merged.ops.back();
-  EXPECT_EQ(op.output, matte);
+  const ir::Graph merged = merge_matte(graph);
+  ASSERT_EQ(merged.ops.size(), graph.ops.size() + 1);
+  const ir::Op& op = merged.ops[merged.ops.size() - 3];
   EXPECT_EQ(op.inputs, fgr.inputs);
   ASSERT_EQ(op.conv.output_channels, 4);
   EXPECT_EQ(op.conv.quantized_bias[2], fgr.conv.quantized_bias[2]);
@@ -120,6 +122,60 @@ TEST(Lower, MergesForegroundAndAlpha) {
   ASSERT_EQ(op.conv.quantized_weight.size(), 4U * 9);
   EXPECT_TRUE(std::equal(pha.conv.quantized_weight.begin(), pha.conv.quantized_weight.end(),
                          op.conv.quantized_weight.begin() + 27));
+  for (const auto& [slice, output, first] :
+       {std::tuple(&merged.ops[merged.ops.size() - 2], fgr.output, 0),
+        std::tuple(&merged.ops.back(), pha.output, 3)}) {
+    EXPECT_EQ(slice->inputs, std::vector<TensorId>{op.output});
+    EXPECT_EQ(slice->output, output);
+    EXPECT_EQ(slice->first_channel, first);
+  }
+}
+
+// Outputs that one convolution cannot make are made by their own.
+TEST(Lower, KeepsOtherOutputsApart) {
+  const auto expect_apart = [](const ir::Graph& graph) {
+    const Plan plan = lower(graph, size, {});
+    EXPECT_GE(plan.foreground.storage, 0);
+    EXPECT_NE(plan.alpha.storage, plan.foreground.storage);
+    EXPECT_EQ(plan.alpha.first_channel, 0);
+  };
+  Network read_again;
+  ir::Graph& graph = read_again.finish();
+  GraphMaker::ConvolutionShape shape;
+  shape.output_channels = 1;
+  const TensorId mask =
+      read_again.make.conv_to({graph.outputs[0].tensor}, shape, test::unit_grid());
+  graph.outputs[1].tensor = mask;
+  expect_apart(graph);
+
+  Network different;
+  ir::Graph other = different.finish();
+  ir::Op& pha = other.ops.back();
+  pha.inputs[0] = different.x;
+  pha.conv.quantized_weight.resize(8);
+  expect_apart(other);
+}
+
+TEST(Lower, ComputesNothingForOutputsThatDoNotExist) {
+  Network network;
+  ir::Graph graph = network.finish();
+  const size_t steps = lower(graph, size, {}).steps.size();
+  graph.outputs.erase(graph.outputs.begin());
+  const Plan alone = lower(ir::extract(graph, ir::Variant::direct), size, {});
+  EXPECT_EQ(alone.steps.size(), steps);
+  EXPECT_EQ(alone.foreground.storage, -1);
+}
+
+// States are updated in every frame; the convolution behind them and the matte are for outputs.
+TEST(Lower, SaysWhatEveryStepIsFor) {
+  Network network;
+  const Plan plan = lower(network.finish(), size, {});
+  ASSERT_EQ(plan.steps.size(), 5U);
+  const int outputs = wanted_by_alpha | wanted_by_foreground;
+  for (const size_t step : {0, 1, 2})
+    EXPECT_EQ(plan.steps[step].wanted, wanted_by_states | outputs) << plan.steps[step].name;
+  for (const size_t step : {3, 4})
+    EXPECT_EQ(plan.steps[step].wanted, outputs) << plan.steps[step].name;
 }
 
 TEST(LowerErrors, NotQuantized) {
@@ -141,22 +197,6 @@ TEST(LowerErrors, MissingOutput) {
   ir::Graph graph = network.finish();
   graph.outputs[1].name = "mask";
   EXPECT_ERROR(graph, "no output \"pha\"");
-}
-
-TEST(LowerErrors, OutputThatIsReadAgain) {
-  Network network;
-  network.finish();
-  network.conv({network.make.graph.outputs[0].tensor}, 1, 2);
-  EXPECT_ERROR(network.make.graph, "\"fgr\" is not made by a convolution of its own");
-}
-
-TEST(LowerErrors, OutputsOfDifferentTensors) {
-  Network network;
-  ir::Graph graph = network.finish();
-  ir::Op& pha = graph.ops.back();
-  pha.inputs[0] = network.x;
-  pha.conv.quantized_weight.resize(8);
-  EXPECT_ERROR(graph, "do not convolve the same tensors");
 }
 
 TEST(LowerErrors, BlendWithoutGru) {

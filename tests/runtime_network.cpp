@@ -190,7 +190,7 @@ void HandMadeNetwork::add_steps(int rows_per_task, int64_t state) {
     step.operand_count = static_cast<int64_t>(operands_[i].size());
     step.rows = height_;
     step.rows_per_task = rows_per_task;
-    step.when = i == 2 ? MATTEC_FOR_FOREGROUND : MATTEC_ALWAYS;
+    step.wanted = i == 2 ? MATTEC_FOR_FOREGROUND : MATTEC_FOR_STATES;
     steps.push_back(step);
   }
   steps[0].halos = halos_.data();

@@ -150,9 +150,9 @@ TEST_F(Session, AStepThatFailsChangesNothing) {
 
 TEST_F(Session, EveryStatusHasItsOwnMessage) {
   std::set<std::string> messages;
-  for (int status = MATTEC_OK; status <= MATTEC_ERROR_FLOW; ++status)
+  for (int status = MATTEC_OK; status <= MATTEC_ERROR_KERNEL; ++status)
     messages.insert(mattec_message(network.model(), static_cast<mattec_status>(status)));
-  EXPECT_EQ(messages.size(), 10U);
+  EXPECT_EQ(messages.size(), 11U);
   EXPECT_EQ(messages.count("Unknown status."), 0U);
   EXPECT_STREQ(mattec_message(network.model(), static_cast<mattec_status>(99)), "Unknown status.");
 }
@@ -201,6 +201,34 @@ TEST_F(Session, SkipsTheForegroundNobodyWants) {
   PlainNetwork plain(width, height);
   for (int i = 0; i < 4; ++i) plain.step(picture);
   EXPECT_EQ(alpha, plain.alpha);
+}
+
+// Alpha lies in the fourth byte of a foreground of four.
+TEST_F(Session, AForegroundOfFourBytesWantsAlpha) {
+  network.steps[1].wanted = MATTEC_FOR_ALPHA;
+  ASSERT_EQ(init(), MATTEC_OK);
+  outputs.alpha = {};
+  take_kernel_calls();
+  ASSERT_EQ(step(), MATTEC_OK);
+  EXPECT_EQ(take_kernel_calls().matte, 0);
+  std::vector<uint8_t> rgba(size_t{4} * width * height);
+  outputs.foreground = {rgba.data(), width, height, 4 * width, MATTEC_RGBA};
+  ASSERT_EQ(step(), MATTEC_OK);
+  EXPECT_EQ(take_kernel_calls().matte, 4);
+}
+
+int failing_kernel(void**) { return -1; }
+
+TEST_F(Session, AKernelThatFailsEndsTheStep) {
+  network.steps[1].kernel = failing_kernel;
+  ASSERT_EQ(init(), MATTEC_OK);
+  take_kernel_calls();
+  std::fill(alpha.begin(), alpha.end(), 0xEE);
+  EXPECT_EQ(step(), MATTEC_ERROR_KERNEL);
+  const KernelCalls calls = take_kernel_calls();
+  EXPECT_EQ(calls.mix, 4);
+  EXPECT_EQ(calls.foreground, 0);
+  EXPECT_EQ(alpha, std::vector<uint8_t>(alpha.size(), 0xEE));
 }
 
 TEST_F(Session, TwoPlansRunSideBySide) {

@@ -164,6 +164,7 @@ void* step_with_deep_kernels(void*) {
   HandMadeNetwork network(8, 8, 1);
   mattec_step_record step = {};
   step.kernel = deep_kernel;
+  step.wanted = MATTEC_FOR_STATES;
   step.rows = 200;
   step.rows_per_task = 1;
   network.plan.steps = &step;
@@ -254,6 +255,7 @@ TEST(Threads, SleepersAreWokenAndTheSlowestIsAwaited) {
   mattec_step_record steps[2] = {};
   steps[0].kernel = meet_kernel;
   steps[1].kernel = next_kernel;
+  steps[0].wanted = steps[1].wanted = MATTEC_FOR_STATES;
   steps[0].rows = 2;
   steps[1].rows = steps[0].rows_per_task = steps[1].rows_per_task = 1;
   network.plan.steps = steps;

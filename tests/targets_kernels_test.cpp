@@ -112,6 +112,58 @@ TEST_P(LargestSums, EqualTheInterpreter) {
 
 INSTANTIATE_TEST_SUITE_P(Targets, LargestSums, testing::ValuesIn(target_names()));
 
+// Alpha and foreground need not be two convolutions of the same tensors.
+class Outputs : public testing::TestWithParam<const char*> {
+ protected:
+  static void expect_equal_outputs(const ir::Graph& graph) {
+    MATTEC_NEED_TARGET(GetParam());
+    ASSERT_EQ(ir::violations(graph), std::vector<std::string>{});
+    targets::CompileOptions options;
+    options.target = GetParam();
+    options.size = {17, 21};
+    options.keep_all = true;
+    std::vector<std::vector<uint8_t>> frames;
+    for (uint32_t i = 0; i < 5; ++i) frames.push_back(random_frame(options.size, i));
+    expect_equal(graph, options, frames, 9);
+  }
+  static ir::TensorId conv(GraphMaker& make, ir::TensorId input, int channels, ir::Grid grid) {
+    GraphMaker::ConvolutionShape shape;
+    shape.kernel = 3;
+    shape.padding = 1;
+    shape.output_channels = channels;
+    return make.conv_to({input}, shape, std::move(grid));
+  }
+};
+
+TEST_P(Outputs, AlphaAlone) {
+  GraphMaker make(1);
+  const ir::TensorId x = conv(make, make.graph.frame, 8, make.grid(8, false));
+  make.outputs(x);
+  make.graph.outputs.erase(make.graph.outputs.begin());
+  expect_equal_outputs(ir::extract(make.graph, ir::Variant::direct));
+}
+
+TEST_P(Outputs, OfDifferentTensors) {
+  GraphMaker make(2);
+  const ir::TensorId x = conv(make, make.graph.frame, 8, make.grid(8, false));
+  const ir::TensorId fgr = conv(make, x, 3, unit_grid());
+  const ir::TensorId pha = conv(make, make.graph.frame, 1, unit_grid());
+  make.graph.outputs = {{"fgr", fgr, ir::Variant::both}, {"pha", pha, ir::Variant::both}};
+  expect_equal_outputs(make.graph);
+}
+
+// Channels of a wider tensor, and an output that is read again.
+TEST_P(Outputs, SlicesThatOthersRead) {
+  GraphMaker make(3);
+  const ir::TensorId x = conv(make, make.graph.frame, 20, unit_grid());
+  const ir::TensorId fgr = make.slice(x, 9, 3);
+  const ir::TensorId pha = conv(make, fgr, 1, unit_grid());
+  make.graph.outputs = {{"fgr", fgr, ir::Variant::both}, {"pha", pha, ir::Variant::both}};
+  expect_equal_outputs(make.graph);
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, Outputs, testing::ValuesIn(target_names()));
+
 std::vector<Case> cases() {
   std::vector<Case> made;
   for (const char* target : target_names()) {

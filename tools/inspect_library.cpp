@@ -119,7 +119,8 @@ void print(const Json& library) {
   for (const Json& kernel : library["kernels"])
     fmt::print("  {:<{}}  {:>7}  {:>12}  {:>12}  {}\n", kernel["symbol"].get<std::string>(), width,
                kernel["text_bytes"].get<uint64_t>(), kernel["instructions"].get<uint64_t>(),
-               kernel["dot_products"].get<uint64_t>(), schedule_text(kernel.value("schedule", Json())));
+               kernel["dot_products"].get<uint64_t>(),
+               schedule_text(kernel.value("schedule", Json())));
 }
 
 }  // namespace
