@@ -163,7 +163,10 @@ void StagedPath::make(Kind kind) {
                   .string();
     const std::lock_guard<std::mutex> lock(staged_mutex);
     if (kind == Kind::folder) {
-      if (::mkdir(staged_.c_str(), 0777) == 0) lock_ = open_entry(staged_);
+      const bool is_made = ::mkdir(staged_.c_str(), 0777) == 0;
+      if (is_made) lock_ = open_entry(staged_);
+      if (is_made && lock_ < 0 && errno == ENOENT)
+        continue;  // another process has taken it for left over before it could be opened
     } else {
       lock_ = ::open(staged_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     }

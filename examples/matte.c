@@ -3,14 +3,16 @@
  *   ffmpeg -i in.mp4 -vf scale=512:288 -pix_fmt rgb24 -f rawvideo - | matte 2 > alpha.gray
  *   ffmpeg -f rawvideo -pix_fmt gray -s 512x288 -i alpha.gray alpha.mp4
  *
- * The argument is the number of threads; without it, one. */
+ * The argument is the number of threads, at most 16; without it, one. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "rvm.h"
 
+enum { MOST_THREADS = 16 };
+
 /* Everything that the network needs, known at compile time. */
-static _Alignas(RVM_ARENA_ALIGNMENT) uint8_t arena[RVM_ARENA_BYTES];
+static _Alignas(RVM_ARENA_ALIGNMENT) uint8_t arena[RVM_ARENA_BYTES(MOST_THREADS)];
 static uint8_t pixels[RVM_HEIGHT * RVM_WIDTH * 3];
 static uint8_t matte[RVM_HEIGHT * RVM_WIDTH];
 

@@ -6,6 +6,8 @@ namespace mattec::generators {
 
 using namespace Halide;
 
+Type stored_type(const lower::Kernel& kernel) { return kernel.is_signed ? Int(8) : UInt(8); }
+
 ImageParam input_parameter(const std::string& name, Type type, const lower::Layout& layout,
                            int columns) {
   ImageParam parameter(type, 3, name);
@@ -38,6 +40,8 @@ Constants::Constants(const lower::Kernel& kernel, const Var& channel)
   parameter_.dim(1).set_bounds(0, lower::constant_rows(kernel)).set_stride(padded);
 }
 
+Expr Constants::stored(const Expr& integer) const { return cast(stored_type(kernel_), integer); }
+
 Expr Constants::real(lower::ConstantRow row) const { return reinterpret<float>(integer(row)); }
 
 Expr Constants::integer(int copy, lower::CopyRow row) const {
@@ -55,8 +59,9 @@ Expr rounded(const Expr& value) { return (value + lower::rounding_magic) - lower
 GridValue to_grid(const Expr& value, const Constants& constants, ir::Rounding rounding) {
   const Expr clamped =
       min(max(value, constants.real(lower::row_low)), constants.real(lower::row_high));
-  if (rounding == ir::Rounding::down) return {cast<uint8_t>(cast<int32_t>(clamped)), Expr()};
-  return {cast<uint8_t>(round_biased(clamped) + constants.integer(lower::row_zero_point)),
+  if (rounding == ir::Rounding::down)
+    return {constants.stored(cast<int32_t>(clamped) - constants.offset()), Expr()};
+  return {constants.stored(round_biased(clamped) + constants.integer(lower::row_zero_point)),
           rounded(clamped)};
 }
 
@@ -68,7 +73,7 @@ std::vector<Expr> copies(const lower::Kernel& kernel, const Constants& constants
     const Expr clamped =
         min(max(value, constants.real(i, lower::copy_low)), constants.real(i, lower::copy_high));
     made.push_back(
-        cast<uint8_t>(round_biased(clamped) + constants.integer(i, lower::copy_zero_point)));
+        constants.stored(round_biased(clamped) + constants.integer(i, lower::copy_zero_point)));
   }
   return made;
 }

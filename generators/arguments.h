@@ -10,6 +10,9 @@
 
 namespace mattec::generators {
 
+// Of a tensor's bytes.
+Halide::Type stored_type(const lower::Kernel& kernel);
+
 // The two scalars every kernel starts with.
 struct RowRange {
   Halide::Param<int32_t> first{"first_row"};
@@ -27,6 +30,10 @@ class Constants {
  public:
   Constants(const lower::Kernel& kernel, const Halide::Var& channel);
   const Halide::ImageParam& parameter() const { return parameter_; }
+  // An integer as the kernel's tensors store it.
+  Halide::Expr stored(const Halide::Expr& integer) const;
+  // What a gate's integers, of 8 bits from 0, are stored less; a matte's, too.
+  int offset() const { return kernel_.is_signed ? 128 : 0; }
   Halide::Expr integer(lower::ConstantRow row) const { return at(lower::row_of(kernel_, row)); }
   Halide::Expr real(lower::ConstantRow row) const;
   Halide::Expr integer(int copy, lower::CopyRow row) const;

@@ -11,7 +11,7 @@ using namespace Halide;
 namespace {
 
 // Adds one segment by sums of pairs: `group` is the first of its weights.
-void add_pairs(const lower::Kernel& kernel, const std::vector<PairSums>& parts, size_t segment,
+void add_pairs(const lower::Kernel& kernel, const std::vector<Part>& parts, size_t segment,
                const ImageParam& input, const ImageParam& weights, int group, Pipeline& made) {
   const Var c = made.c, x = made.x, y = made.y, half = made.half;
   const Var step("step"), block("block"), column("column"), row("row");
@@ -33,7 +33,7 @@ void add_pairs(const lower::Kernel& kernel, const std::vector<PairSums>& parts, 
     return pair;
   };
   for (size_t part = 0; part < parts.size(); ++part) {
-    const PairSums& sums = parts[part];
+    const Part& sums = parts[part];
     const std::string name = std::to_string(made.updates.size());
     const RDom s(0, sums.steps, 0, sums.columns, 0, sums.rows, "s" + name);
     const Func pair = pair_of("pair" + name, sums.along_row);
@@ -46,30 +46,38 @@ void add_pairs(const lower::Kernel& kernel, const std::vector<PairSums>& parts, 
     const RDom r(0, 2, 0, sums.blocks, 0, columns, 0, k / sums.rows, "r" + name);
     made.accumulator(c, x, y) += cast<int32_t>(partial(r.x, c, x, y, r.y, r.z, r.w));
     made.updates.push_back(
-        {static_cast<int>(made.updates.size()), r, segment, part, sums.blocks, pair, partial, s});
+        {static_cast<int>(made.updates.size()), r, segment, part, {}, pair, partial, s});
   }
 }
 
 // Adds one segment by dot products of `depth` channels.
-void add_products(const lower::Kernel& kernel, size_t segment, const ImageParam& input,
-                  const ImageParam& weights, int group, Pipeline& made) {
+void add_products(const lower::Kernel& kernel, const std::vector<Part>& parts, size_t segment,
+                  const ImageParam& input, const ImageParam& weights, int group, Pipeline& made) {
   const Var c = made.c, x = made.x, y = made.y;
   Func in("in" + std::to_string(segment));
-  in(c, x, y) = cast<int16_t>(input(c, x, y));
+  const Expr pixel = input(c, x, y);
+  in(c, x, y) = kernel.factor_bits == 16 ? cast<int16_t>(pixel) : pixel;
   made.inputs.push_back(in);
   const int depth = kernel.depth, groups = kernel.inputs[segment].channels / depth;
   const int k = kernel.kernel;
-  const RDom r(0, depth, 0, groups, 0, k, 0, k, "r" + std::to_string(segment));
-  const Expr w = weights(r.x, c, group + r.y + groups * (r.z + k * r.w));
-  const Expr value = in(r.x + depth * r.y, x * kernel.stride + r.z * kernel.dilation,
-                        y * kernel.stride + r.w * kernel.dilation);
-  // 16-bit factors of a 32-bit sum: the form that LLVM turns into dot-product instructions.
-  made.accumulator(c, x, y) += cast<int32_t>(cast<int16_t>(w)) * cast<int32_t>(value);
-  made.updates.push_back({static_cast<int>(made.updates.size()), r, segment, 0, groups});
+  for (size_t part = 0; part < parts.size(); ++part) {
+    const std::string name = std::to_string(made.updates.size());
+    Func staged("staged" + name);
+    staged(c, x, y) = in(c, x, y);
+    const RDom r(0, depth, 0, parts[part].steps, 0, k, 0, k, "r" + name);
+    const Expr at = parts[part].first + r.y;
+    const Expr w = weights(r.x, c, group + at + groups * (r.z + k * r.w));
+    const Expr value = staged(r.x + depth * at, x * kernel.stride + r.z * kernel.dilation,
+                              y * kernel.stride + r.w * kernel.dilation);
+    // 16-bit factors of a 32-bit sum: the form that LLVM turns into dot-product instructions.
+    made.accumulator(c, x, y) +=
+        cast<int32_t>(cast<int16_t>(w)) * cast<int32_t>(cast<int16_t>(value));
+    made.updates.push_back({static_cast<int>(made.updates.size()), r, segment, part, staged});
+  }
 }
 
 // acc(c, x, y): bias first (or last, where segments are shifted), then one update per segment.
-void accumulate(const lower::Kernel& kernel, const PairDivision& pairs,
+void accumulate(const lower::Kernel& kernel, const Division& division,
                 const std::vector<ImageParam>& inputs, const ImageParam& weights,
                 const Constants& constants, Pipeline& made) {
   const Var c = made.c, x = made.x, y = made.y;
@@ -79,10 +87,8 @@ void accumulate(const lower::Kernel& kernel, const PairDivision& pairs,
   acc(c, x, y) = bias_last ? Expr(0) : constants.integer(lower::row_bias);
   int group = 0;
   for (size_t j = 0; j < inputs.size(); ++j) {
-    if (kernel.pairs.empty())
-      add_products(kernel, j, inputs[j], weights, group, made);
-    else
-      add_pairs(kernel, pairs[j], j, inputs[j], weights, group, made);
+    (kernel.pairs.empty() ? add_products : add_pairs)(kernel, division[j], j, inputs[j], weights,
+                                                      group, made);
     group += kernel.inputs[j].channels / kernel.depth * kernel.kernel * kernel.kernel;
     if (kernel.shifts[j] != 0) {
       acc(c, x, y) = acc(c, x, y) << kernel.shifts[j];
@@ -99,17 +105,18 @@ Expr gate_integer(const Expr& value) { return rounded(min(max(value, 0.0f), 255.
 void blend(const lower::Kernel& kernel, const Constants& constants, const RowRange& rows,
            const Expr& value, Pipeline& made) {
   const Var c = made.c, x = made.x, y = made.y;
-  const ImageParam z = input_parameter("z", UInt(8), kernel.extra, kernel.width);
+  const ImageParam z = input_parameter("z", stored_type(kernel), kernel.extra, kernel.width);
   const Expr candidate = to_grid(value, constants, kernel.rounding).centred;
   // An update of the output itself: h is read and written in place, and all values are computed
   // before any is stored.
   Func& output = made.output;
   output = Func("output");
-  std::vector<Expr> undefined(kernel.copies.size(), undef<uint8_t>());
+  std::vector<Expr> undefined(kernel.copies.size(), undef(stored_type(kernel)));
   undefined.insert(undefined.begin(), undef<int16_t>());
   output(c, x, y) = Tuple(undefined);
   const Expr old = cast<float>(cast<int32_t>(output(c, x, y)[0]));
-  const Expr step = (candidate * 256.0f - old) * cast<float>(cast<int32_t>(z(c, x, y)));
+  const Expr gate = cast<int32_t>(z(c, x, y)) + constants.offset();
+  const Expr step = (candidate * 256.0f - old) * cast<float>(gate);
   // Within 2^22: z is a sigmoid's integer, at most 1 in real value, and the step below 2^16.
   const Expr change = rounded(step * constants.real(lower::row_second));
   const Expr updated = min(max(old + change, -32768.0f), 32767.0f);
@@ -123,7 +130,7 @@ void blend(const lower::Kernel& kernel, const Constants& constants, const RowRan
 
 }  // namespace
 
-Pipeline build_conv(const lower::Kernel& kernel, const PairDivision& pairs) {
+Pipeline build_conv(const lower::Kernel& kernel, const Division& division) {
   Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
@@ -135,8 +142,8 @@ Pipeline build_conv(const lower::Kernel& kernel, const PairDivision& pairs) {
   const int columns =
       (kernel.width - 1) * kernel.stride + (kernel.kernel - 1) * kernel.dilation + 1;
   for (const lower::Layout& layout : kernel.inputs) {
-    inputs.push_back(
-        input_parameter("input" + std::to_string(inputs.size()), UInt(8), layout, columns));
+    inputs.push_back(input_parameter("input" + std::to_string(inputs.size()), stored_type(kernel),
+                                     layout, columns));
     groups += layout.channels / kernel.depth * kernel.kernel * kernel.kernel;
   }
   ImageParam weights(Int(kernel.factor_bits), 3, "weights");
@@ -146,7 +153,7 @@ Pipeline build_conv(const lower::Kernel& kernel, const PairDivision& pairs) {
   weights.dim(2).set_bounds(0, groups).set_stride(kernel.depth * padded);
   const Constants constants(kernel, c);
 
-  accumulate(kernel, pairs, inputs, weights, constants, made);
+  accumulate(kernel, division, inputs, weights, constants, made);
   Expr sum = made.accumulator(c, x, y);
   if (kernel.any_shift()) sum += constants.integer(lower::row_bias);
   const Expr value = activated(kernel.activation, sum, constants);
@@ -169,10 +176,13 @@ Pipeline build_conv(const lower::Kernel& kernel, const PairDivision& pairs) {
     const Expr product = gate * state * second;  // gate * state is below 2^23: exact
     const Expr reset = to_grid(product, constants, kernel.rounding).stored;
     write(kernel, constants, rows,
-          {select(c < half, reset, cast<uint8_t>(round_biased(gate))), Expr()}, made);
+          {select(c < half, reset, constants.stored(round_biased(gate) - constants.offset())),
+           Expr()},
+          made);
     made.arguments.emplace_back(h);
   } else if (kernel.has_residual) {
-    const ImageParam residual = input_parameter("residual", UInt(8), kernel.extra, kernel.width);
+    const ImageParam residual =
+        input_parameter("residual", stored_type(kernel), kernel.extra, kernel.width);
     const Expr offset = constants.integer(lower::row_residual);
     const Expr added = cast<float>(cast<int32_t>(residual(c, x, y)) - offset) * second;
     write(kernel, constants, rows, to_grid(value + added, constants, kernel.rounding), made);

@@ -14,7 +14,8 @@ Pipeline build_depthwise(const lower::Kernel& kernel) {
   const int padded = lower::round_up(kernel.output.channels, lower::channel_block);
   const int columns = (kernel.width - 1) * kernel.stride + (k - 1) * kernel.dilation + 1;
 
-  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], columns);
+  const ImageParam input =
+      input_parameter("input0", stored_type(kernel), kernel.inputs[0], columns);
   ImageParam weights(Int(8), 2, "weights");
   weights.set_host_alignment(64);
   weights.dim(0).set_bounds(0, padded).set_stride(1);

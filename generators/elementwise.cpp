@@ -11,7 +11,8 @@ Pipeline build_global_avg_pool(const lower::Kernel& kernel) {
   Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
-  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.input_width);
+  const ImageParam input =
+      input_parameter("input0", stored_type(kernel), kernel.inputs[0], kernel.input_width);
   const Constants constants(kernel, c);
   const RDom r(0, kernel.input_width, 0, kernel.input_height, "r");
   Func& acc = made.accumulator;
@@ -25,17 +26,19 @@ Pipeline build_global_avg_pool(const lower::Kernel& kernel) {
   return made;
 }
 
-// (x - x's zero point) * gate; the zero point is row_bias, the multiplier row_to_grid.
+// (x - x's zero point) * (gate - gate's zero point), which are row_bias and row_residual; the
+// multiplier is row_to_grid.
 Pipeline build_gate(const lower::Kernel& kernel) {
   Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
-  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.width);
-  const ImageParam gate = input_parameter("gate", UInt(8), kernel.inputs[1], 1);
+  const ImageParam input =
+      input_parameter("input0", stored_type(kernel), kernel.inputs[0], kernel.width);
+  const ImageParam gate = input_parameter("gate", stored_type(kernel), kernel.inputs[1], 1);
   const Constants constants(kernel, c);
   const Expr value = cast<int32_t>(input(c, x, y)) - constants.integer(lower::row_bias);
-  const Expr product =
-      cast<float>(value * cast<int32_t>(gate(c, 0, 0))) * constants.real(lower::row_to_grid);
+  const Expr factor = cast<int32_t>(gate(c, 0, 0)) - constants.integer(lower::row_residual);
+  const Expr product = cast<float>(value * factor) * constants.real(lower::row_to_grid);
   write(kernel, constants, rows, to_grid(product, constants, kernel.rounding), made);
   made.arguments = {rows.first, rows.count, input, gate, constants.parameter()};
   return made;
@@ -59,14 +62,16 @@ Pipeline move(const lower::Kernel& kernel, const RowRange& rows, const ImagePara
 Pipeline build_requantize(const lower::Kernel& kernel) {
   const Pipeline made;
   const RowRange rows;
-  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.width);
+  const ImageParam input =
+      input_parameter("input0", stored_type(kernel), kernel.inputs[0], kernel.width);
   return move(kernel, rows, input, input(made.c, made.x, made.y), made);
 }
 
 Pipeline build_gather(const lower::Kernel& kernel) {
   Pipeline made;
   const RowRange rows;
-  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.width);
+  const ImageParam input =
+      input_parameter("input0", stored_type(kernel), kernel.inputs[0], kernel.width);
   const Constants constants(kernel, made.c);
   const Expr channel =
       clamp(constants.integer(lower::row_source), 0, kernel.inputs[0].channels - 1);
@@ -83,22 +88,24 @@ Pipeline build_upsample2(const lower::Kernel& kernel) {
   const Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
-  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.input_width);
+  const ImageParam input =
+      input_parameter("input0", stored_type(kernel), kernel.inputs[0], kernel.input_width);
+  // Rounding down as shifts do commutes with what signed bytes are stored less.
+  const Type wide = kernel.is_signed ? Int(16) : UInt(16);
   const auto near = [](const Expr& at) { return at / 2; };
   const auto far = [](const Expr& at, int extent) {
     return clamp((at - 1) / 2 + (at % 2), 0, extent - 1);
   };
   const Expr row = y + rows.first;
   const auto value = [&](const Expr& column, const Expr& at) {
-    return cast<uint16_t>(input(c, column, at));
+    return cast(wide, input(c, column, at));
   };
   // far: index of the neighbour with weight 1/4: i - 1 for even positions 2 i, i + 1 for odd ones.
   const auto vertical = [&](const Expr& column) {
-    return value(column, near(row)) * cast<uint16_t>(3) +
-           value(column, far(row, kernel.input_height));
+    return value(column, near(row)) * cast(wide, 3) + value(column, far(row, kernel.input_height));
   };
-  const Expr sum = vertical(near(x)) * cast<uint16_t>(3) + vertical(far(x, kernel.input_width));
-  return move(kernel, rows, input, cast<uint8_t>((sum + cast<uint16_t>(8)) >> 4), made);
+  const Expr sum = vertical(near(x)) * cast(wide, 3) + vertical(far(x, kernel.input_width));
+  return move(kernel, rows, input, cast(stored_type(kernel), (sum + cast(wide, 8)) >> 4), made);
 }
 
 // 2x2 mean, rounded half up; windows cut by an odd border average what they have.
@@ -106,20 +113,22 @@ Pipeline build_avg_pool2(const lower::Kernel& kernel) {
   const Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
-  const ImageParam input = input_parameter("input0", UInt(8), kernel.inputs[0], kernel.input_width);
+  const ImageParam input =
+      input_parameter("input0", stored_type(kernel), kernel.inputs[0], kernel.input_width);
+  const Type wide = kernel.is_signed ? Int(16) : UInt(16);
   const Expr row = y + rows.first;
   // A border window counts its pixels twice: (2 s + 2) >> 2 = (s + 1) >> 1.
   const Expr right = min(2 * x + 1, kernel.input_width - 1);
   const Expr below = min(2 * row + 1, kernel.input_height - 1);
   const auto value = [&](const Expr& column, const Expr& at) {
-    return cast<uint16_t>(input(c, column, at));
+    return cast(wide, input(c, column, at));
   };
   const Expr sum =
       value(2 * x, 2 * row) + value(right, 2 * row) + value(2 * x, below) + value(right, below);
-  return move(kernel, rows, input, cast<uint8_t>((sum + cast<uint16_t>(2)) >> 2), made);
+  return move(kernel, rows, input, cast(stored_type(kernel), (sum + cast(wide, 2)) >> 2), made);
 }
 
-// Blocks of lower::pack_nibbles, one a row, to signed bytes.
+// Blocks of lower::pack_nibbles, one a row, to signed integers of 8 or 16 bits.
 Pipeline build_unpack(const lower::Kernel& kernel) {
   Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
@@ -130,7 +139,9 @@ Pipeline build_unpack(const lower::Kernel& kernel) {
   const Expr nibble = select(c < half, pair & cast<uint8_t>(15), pair >> 4);
   made.output = Func("output");
   // Two's complement: 8 .. 15 stand for -8 .. -1.
-  made.output(c, x, y) = (nibble ^ cast<uint8_t>(8)) - cast<uint8_t>(8);
+  const Expr weight = (nibble ^ cast<uint8_t>(8)) - cast<uint8_t>(8);
+  made.output(c, x, y) =
+      kernel.factor_bits == 16 ? cast<int16_t>(reinterpret<int8_t>(weight)) : weight;
   bind_outputs(kernel, rows, made);
   made.arguments = {rows.first, rows.count, input};
   return made;
@@ -148,10 +159,10 @@ Pipeline build_widen(const lower::Kernel& kernel) {
   return made;
 }
 
-Pipeline build(const lower::Kernel& kernel, const PairDivision& pairs) {
+Pipeline build(const lower::Kernel& kernel, const Division& division) {
   switch (kernel.kind) {
     case lower::KernelKind::conv:
-      return build_conv(kernel, pairs);
+      return build_conv(kernel, division);
     case lower::KernelKind::depthwise:
       return build_depthwise(kernel);
     case lower::KernelKind::global_avg_pool:

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "Halide.h"
-#include "generators/pair_sums.h"
+#include "generators/division.h"
 #include "lower/kernel.h"
 
 namespace mattec::generators {
@@ -21,8 +21,8 @@ struct Pipeline {
   struct Update {
     int index = 0;                 // of the accumulator's update definition
     Halide::RDom domain;           // conv: lane, group of channels, column, row; a shift has none
-    size_t segment = 0, part = 0;  // which part of PairDivision; 0 without sums of pairs
-    int groups = 0;                // the domain's extent
+    size_t segment = 0, part = 0;  // of the Division
+    Halide::Func staged = {};      // products: the inputs, for a schedule to load by vectors
     // Sums of pairs: the accumulator adds a 16-bit sum's two halves (the domain's first dimension)
     // for each block of steps (the others). Its domain: step, column, row.
     Halide::Func pair = {}, partial = {};
@@ -33,11 +33,11 @@ struct Pipeline {
       inputs;  // conv: the segments as Funcs, so that a schedule can widen them
 };
 
-// `pairs`: for a convolution with Kernel::pairs; else its parts are not looked at.
-Pipeline build(const lower::Kernel& kernel, const PairDivision& pairs);
+// `division`: of a convolution.
+Pipeline build(const lower::Kernel& kernel, const Division& division);
 
 // --- one builder per kernel kind, used by build() ---
-Pipeline build_conv(const lower::Kernel& kernel, const PairDivision& pairs);
+Pipeline build_conv(const lower::Kernel& kernel, const Division& division);
 Pipeline build_depthwise(const lower::Kernel& kernel);
 Pipeline build_global_avg_pool(const lower::Kernel& kernel);
 Pipeline build_gate(const lower::Kernel& kernel);

@@ -13,10 +13,8 @@ using ir::TensorId;
 
 Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& segments) {
   const ir::Convolution& conv = op.conv;
-  Step step;
-  step.name = op.name;
+  Step step = new_step(op.name, conv.depthwise ? KernelKind::depthwise : KernelKind::conv);
   Kernel& kernel = step.kernel;
-  kernel.kind = conv.depthwise ? KernelKind::depthwise : KernelKind::conv;
   kernel.kernel = conv.kernel;
   kernel.stride = conv.stride;
   kernel.dilation = conv.dilation;
@@ -39,8 +37,9 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
     views.push_back(id == graph_.frame ? View{frame_copy(op), 0} : views_[size_t(id)]);
     const int count = graph_.tensor(id).channels;
     const int shift = conv.segment_shift[segment];
-    segments.push_back({count, &*graph_.tensor(id).grid, 0, weight_channel[segment], shift,
-                        views.back().channels});
+    const ir::Grid& grid = *graph_.tensor(id).grid;
+    segments.push_back({count, &grid, 0, weight_channel[segment], shift,
+                        stored_offset(grid, plan_.is_signed), views.back().channels});
     const int next = j + 1 < order.size() ? conv.segment_shift[size_t(order[j + 1])] : 0;
     kernel.shifts.push_back(shift - next);
     step.operands.push_back(operand(views.back(), -conv.padding, -conv.padding, conv.stride));
@@ -93,15 +92,14 @@ Operand Lowering::add_weights(const Op& op, const Kernel& kernel, std::vector<in
   made.name = op.name + " weights";
   made.size = {blocks, 1};
   made.channels = made.pixel_stride = weight_block;
-  made.element_bytes = unpacks ? 1 : 2;
+  made.element_bytes = kernel.factor_bits / 8;
   made.pattern.resize(size_t(made.pixel_bytes()));
   made.first_step = made.last_step = static_cast<int>(plan_.steps.size());
   plan_.storages.push_back(std::move(made));
   const View view{static_cast<int>(plan_.storages.size()) - 1, 0};
 
-  Step step;
-  step.name = op.name + " weights";
-  step.kernel.kind = unpacks ? KernelKind::unpack : KernelKind::widen;
+  Step step = new_step(op.name + " weights", unpacks ? KernelKind::unpack : KernelKind::widen);
+  step.kernel.factor_bits = kernel.factor_bits;
   const int bytes = static_cast<int>(packed.size()) / blocks;
   step.kernel.inputs = {{bytes, bytes, bytes}};
   step.kernel.output = layout(view, weight_block);
@@ -130,7 +128,7 @@ Constants Lowering::convolution_constants(const Op& op, const std::vector<Segmen
     constants.set_float(row_to_grid, o, made.to_grid);
     if (add) {
       constants.set_float(row_second, o, made.residual);
-      constants.set_int(row_residual, o, residual->zero_point_of(o));
+      constants.set_int(row_residual, o, stored_zero(*residual, o));
     }
     constants.set_grid(o, output, o, op.activation);
   }
@@ -168,6 +166,8 @@ void Lowering::lower_gates(const Gru& gru) {
   const ir::Grid& reset = *graph_.tensor(product.output).grid;
   if (std::any_of(gate.zero_point.begin(), gate.zero_point.end(), [](int z) { return z != 0; }))
     throw Error(graph_.name + ": " + op.name + " must have zero point 0, as sigmoids have");
+  if (gate.bits != 8)
+    throw Error(graph_.name + ": " + op.name + " makes gates of 4 bits; kernels take those of 8");
 
   const int output = make_storage(product.name + " and z", op.output, 2 * gru.channels, 1,
                                   candidate.conv.padding, pattern_of(reset, gru.channels));

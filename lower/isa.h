@@ -17,10 +17,16 @@ struct Isa {
   int vector_bytes = 64;
   int vector_registers = 32;
 
-  // The dot product sums this many products in each lane of 32 bits. Its factors have 8 bits,
-  // unsigned inputs by signed weights; or 16, and kernels read both widened.
+  // Bytes that dot products take as inputs are signed; weights always are. Tensors are then stored
+  // less half of their grid.
+  bool signed_inputs = false;
+
+  // The dot product sums this many products in each lane of 32 bits. Its factors have 8 bits;
+  // or 16, and kernels read both widened.
   int dot_product_depth = 4;
   int factor_bits = 8;
+  // Dot products take their inputs from an element of a vector.
+  bool by_element = false;
   // An instruction sums two products of 8 bits in 16: where one operand has 4 bits, sums stay there
   // for as long as they fit.
   bool pair_sums = false;

@@ -44,6 +44,10 @@ int pairs_in_16_bits(int input_bits, int weight_bits) {
   return 32767 / (2 * input * weight);
 }
 
+int stored_offset(const ir::Grid& grid, bool is_signed) {
+  return is_signed && !grid.is_signed ? 1 << (grid.bits - 1) : 0;
+}
+
 bool has_row(const Kernel& kernel, ConstantRow row) {
   const bool only_moves =
       kernel.kind == KernelKind::upsample2 || kernel.kind == KernelKind::avg_pool2 ||
@@ -62,7 +66,7 @@ bool has_row(const Kernel& kernel, ConstantRow row) {
     case row_second:
       return kernel.has_residual || kernel.epilogue != Epilogue::store;
     case row_residual:
-      return kernel.has_residual;
+      return kernel.has_residual || kernel.kind == KernelKind::gate;
     case row_source:
       return kernel.kind == KernelKind::gather;
     case row_first_copy:
@@ -89,10 +93,10 @@ std::string name_of(const Kernel& kernel) {
     const std::string extent = std::to_string(kernel.kernel);
     name += extent + "x" + extent + "s" + std::to_string(kernel.stride) + "d" +
             std::to_string(kernel.dilation) + "l" + std::to_string(kernel.depth);
-    if (kernel.factor_bits != 8) name += "b" + std::to_string(kernel.factor_bits);
   } else {
     name += "_" + std::to_string(kernel.input_width) + "x" + std::to_string(kernel.input_height);
   }
+  if (kernel.factor_bits != 8) name += "b" + std::to_string(kernel.factor_bits);
   for (const Layout& input : kernel.inputs) name += "_" + text(input);
   for (const int pairs : kernel.pairs) name += "q" + std::to_string(pairs);
   for (const int shift : kernel.shifts) name += "s" + std::to_string(shift);
@@ -104,6 +108,7 @@ std::string name_of(const Kernel& kernel) {
   if (kernel.epilogue == Epilogue::gates) name += "_gates" + text(kernel.extra);
   if (kernel.epilogue == Epilogue::blend) name += "_blend" + text(kernel.extra);
   if (kernel.rounding == ir::Rounding::down) name += "_down";
+  if (kernel.is_signed) name += "_signed";
   return name;
 }
 

@@ -25,7 +25,7 @@ enum class KernelKind {
   avg_pool2,
   requantize,  // copies alone: what no other kernel could write
   gather,      // the same of some channels, side by side
-  unpack,      // weights of 4 bits to 8
+  unpack,      // weights of 4 bits to 8 or 16
   widen,       // weights of 8 bits to 16
 };
 
@@ -46,7 +46,7 @@ enum ConstantRow {
   row_high,        // float: highest grid value less the zero point
   row_to_real,     // float: activations of real values
   row_second,      // float: residual, product (gates) or blend multiplier
-  row_residual,    // int32: the residual's zero point
+  row_residual,    // int32: the residual's zero point; gate: the gate's
   row_source,      // int32: the input's channel (gather)
   row_first_copy,  // then copy_rows for each copy
 };
@@ -89,6 +89,8 @@ struct Kernel {
   // Per segment: the accumulator is shifted left by this after the segment was added. With any
   // shift the bias is added at the end, otherwise at the beginning.
   std::vector<int> shifts;
+  // Tensors are stored as signed bytes (stored_offset).
+  bool is_signed = false;
   bool has_residual = false;
   Layout extra;  // residual, or h of gates, or z of blend
   Epilogue epilogue = Epilogue::store;
@@ -112,6 +114,10 @@ int row_of(const Kernel& kernel, int copy, CopyRow row);
 // Sums of two products of unsigned inputs and signed weights that 16 bits hold: 8 of u8 and s4, 136
 // of u4 and s4, none of u8 and s8.
 int pairs_in_16_bits(int input_bits, int weight_bits);
+
+// What the integers of an unsigned grid are stored less where bytes are signed: 128, or 8 of 4
+// bits. Zero points are, too, so that real values do not change; kernels' zero points are those.
+int stored_offset(const ir::Grid& grid, bool is_signed);
 
 // Unique and readable, a C identifier: equal kernels have equal names.
 std::string name_of(const Kernel& kernel);

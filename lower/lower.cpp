@@ -41,6 +41,7 @@ Lowering::Lowering(const ir::Graph& graph, ir::Size frame, const Options& option
     fused_[size_t(gru.product)] = fused_[size_t(gru.candidate)] = true;
   }
   plan_.name = graph_.name;
+  plan_.is_signed = options.isa.signed_inputs;
   plan_.size = frame;
 }
 
@@ -117,7 +118,10 @@ void Lowering::keep_all() {
   for (size_t id = 0; id < graph_.tensors.size(); ++id) {
     const View& view = views_[id];
     if (view.storage < 0 || is_replaced[id]) continue;
-    StoredTensor stored = {graph_.tensors[id].name, view.storage, {}};
+    StoredTensor stored = {graph_.tensors[id].name,
+                           view.storage,
+                           stored_offset(*graph_.tensors[id].grid, plan_.is_signed),
+                           {}};
     for (int c = 0; c < graph_.tensors[id].channels; ++c)
       stored.channels.push_back(view.first_channel +
                                 (view.channels.empty() ? c : view.channels[size_t(c)]));
@@ -171,16 +175,14 @@ void Lowering::lower_pool(const Op& op) {
     throw Error(graph_.name + ": the sum of " + op.name + " can leave 32 bits at " +
                 std::to_string(size.width) + "x" + std::to_string(size.height) +
                 " pixels; compile for a smaller size");
-  Step step;
-  step.name = op.name;
-  step.kernel.kind = KernelKind::global_avg_pool;
+  Step step = new_step(op.name, KernelKind::global_avg_pool);
   step.kernel.input_width = size.width;
   step.kernel.input_height = size.height;
   step.kernel.inputs = {layout(input, padded)};
   step.kernel.output = layout({output, 0}, padded);
   Constants constants(step.kernel);
   for (int c = 0; c < graph_.tensor(op.output).channels; ++c) {
-    constants.set_int(row_bias, c, -count * from.zero_point_of(c));
+    constants.set_int(row_bias, c, -count * stored_zero(from, c));
     constants.set_float(row_to_grid, c,
                         ir::pool_multiplier(from.scale_of(c), to.scale_of(c), count));
     constants.set_grid(c, to, c, ir::Activation::none);
@@ -201,16 +203,13 @@ void Lowering::lower_gate(const Op& op) {
                 "; only products with a gate of one pixel have one");
   const int output = store(op.output);
   const int padded = plan_.storages[size_t(output)].pixel_stride;
-  Step step;
-  step.name = op.name;
-  step.kernel.kind = KernelKind::gate;
+  Step step = new_step(op.name, KernelKind::gate);
   step.kernel.inputs = {layout(x, padded), layout(g, padded)};
   step.kernel.output = layout({output, 0}, padded);
   Constants constants(step.kernel);
   for (int c = 0; c < channels; ++c) {
-    if (gate.zero_point_of(c) != 0)
-      throw Error(graph_.name + ": " + op.name + ": a gate must have zero point 0");
-    constants.set_int(row_bias, c, from.zero_point_of(c));
+    constants.set_int(row_bias, c, stored_zero(from, c));
+    constants.set_int(row_residual, c, stored_zero(gate, c));
     constants.set_float(row_to_grid, c,
                         ir::product_multiplier(from.scale_of(c), gate.scale_of(c), to.scale_of(c)));
     constants.set_grid(c, to, c, ir::Activation::none);
@@ -235,11 +234,9 @@ void Lowering::lower_move(int index) {
   }
   // Padding channels too; behind a slice they hold what comes next, which nobody reads.
   const int channels = plan_.storages[size_t(outputs.storages()[0])].pixel_stride;
-  Step step;
-  step.name = op.name;
-  step.kernel.kind = is_copy                        ? KernelKind::requantize
-                     : op.kind == OpKind::upsample2 ? KernelKind::upsample2
-                                                    : KernelKind::avg_pool2;
+  Step step = new_step(op.name, is_copy                        ? KernelKind::requantize
+                                : op.kind == OpKind::upsample2 ? KernelKind::upsample2
+                                                               : KernelKind::avg_pool2);
   if (!is_copy) {
     step.kernel.input_width = size.width;
     step.kernel.input_height = size.height;
@@ -251,7 +248,7 @@ void Lowering::lower_move(int index) {
     const ir::Grid& from = *graph_.tensor(op.inputs[0]).grid;
     Constants constants(step.kernel);
     for (int c = 0; c < graph_.tensor(op.inputs[0]).channels; ++c)
-      constants.set_int(row_bias, c, from.zero_point_of(c));
+      constants.set_int(row_bias, c, stored_zero(from, c));
     set_copies(outputs.copies, from, constants);
     step.operands.push_back(add_constants(constants));
   }
@@ -265,22 +262,32 @@ void Lowering::lower_gather(const Op& op) {
   const ir::Tensor& from = graph_.tensor(op.inputs[0]);
   const ir::Tensor& made = graph_.tensor(op.output);
   const int output = store(op.output);
-  Step step;
-  step.name = op.name;
-  step.kernel.kind = KernelKind::gather;
+  Step step = new_step(op.name, KernelKind::gather);
   step.kernel.inputs = {layout(input, from.channels)};
   step.kernel.output = layout({output, 0}, plan_.storages[size_t(output)].pixel_stride);
   step.kernel.only_copies = true;
   Constants constants(step.kernel);
   for (int c = 0; c < made.channels; ++c) {
     const int channel = op.source_channel(c);
-    constants.set_int(row_bias, c, from.grid->zero_point_of(channel));
+    constants.set_int(row_bias, c, stored_zero(*from.grid, channel));
     constants.set_int(row_source, c, channel);
     constants.set_copy(0, c, from.grid->scale_of(channel), *made.grid, c);
   }
   step.operands = {operand(input, 0, 0, 1), add_constants(constants),
                    operand({output, 0}, 0, 0, 1)};
   finish(std::move(step), sizes_[size_t(op.output)], {output});
+}
+
+Step Lowering::new_step(const std::string& name, KernelKind kind) const {
+  Step step;
+  step.name = name;
+  step.kernel.kind = kind;
+  step.kernel.is_signed = plan_.is_signed;
+  return step;
+}
+
+int32_t Lowering::stored_zero(const ir::Grid& grid, int channel) const {
+  return grid.zero_point_of(channel) - stored_offset(grid, plan_.is_signed);
 }
 
 Operand Lowering::add_constants(const Constants& constants) {
@@ -291,6 +298,7 @@ Operand Lowering::add_constants(const void* data, size_t bytes) {
   std::vector<uint8_t>& constants = plan_.constants;
   constants.resize((constants.size() + 63) / 64 * 64, 0);  // kernels assume 64-byte alignment
   Operand made;
+  made.buffer = Buffer::constants;
   made.offset = static_cast<int64_t>(constants.size());
   const auto* first = static_cast<const uint8_t*>(data);
   constants.insert(constants.end(), first, first + bytes);

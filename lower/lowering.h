@@ -95,6 +95,9 @@ class Lowering {
                                   const Kernel& kernel) const;
   // Weights in the kernel's order: constants, or what a step makes of constants.
   Operand add_weights(const ir::Op& op, const Kernel& kernel, std::vector<int8_t> weights);
+  Step new_step(const std::string& name, KernelKind kind) const;
+  // Of an unsigned grid as it is stored.
+  int32_t stored_zero(const ir::Grid& grid, int channel) const;
   Operand add_constants(const void* data, size_t bytes);
   Operand add_constants(const Constants& constants);
   Operand operand(const View& view, int row, int column,

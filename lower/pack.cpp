@@ -66,7 +66,7 @@ std::vector<int32_t> folded_bias(const ir::Convolution& conv,
       const int channels = conv.depthwise ? 1 : segment.count;
       for (int c = 0; c < channels; ++c) {
         const int grid_channel = segment.grid_channel + (conv.depthwise ? o : c);
-        const int32_t zero = segment.grid->zero_point_of(grid_channel);
+        const int32_t zero = segment.grid->zero_point_of(grid_channel) - segment.offset;
         const size_t at =
             (size_t(o) * inputs + (conv.depthwise ? 0 : segment.weight_channel + c)) * taps;
         for (int tap = 0; tap < taps; ++tap) sum += conv.quantized_weight[at + tap] * zero;
@@ -109,7 +109,7 @@ void Constants::set_grid(int channel, const ir::Grid& grid, int grid_channel,
                          ir::Activation activation) {
   const int32_t zero = grid.zero_point_of(grid_channel);
   const ir::Bounds bounds = ir::epilogue_bounds(activation, grid, grid_channel);
-  set_int(row_zero_point, channel, zero - rounding_bias);
+  set_int(row_zero_point, channel, zero - stored_offset(grid, kernel_.is_signed) - rounding_bias);
   set_float(row_low, channel, static_cast<float>(bounds.lowest - zero));
   set_float(row_high, channel, static_cast<float>(bounds.highest - zero));
 }
@@ -118,8 +118,9 @@ void Constants::set_copy(int copy, int channel, float scale, const ir::Grid& gri
                          int grid_channel) {
   const int32_t zero = grid.zero_point_of(grid_channel);
   const float multiplier = ir::requantize_multiplier(scale, grid.scale_of(grid_channel));
+  const int offset = stored_offset(grid, kernel_.is_signed);
   set(row_of(kernel_, copy, copy_multiplier), channel, multiplier);
-  set(row_of(kernel_, copy, copy_zero_point), channel, zero - rounding_bias);
+  set(row_of(kernel_, copy, copy_zero_point), channel, zero - offset - rounding_bias);
   set(row_of(kernel_, copy, copy_low), channel, static_cast<float>(grid.lowest() - zero));
   set(row_of(kernel_, copy, copy_high), channel, static_cast<float>(grid.highest() - zero));
 }

@@ -17,6 +17,7 @@ struct Segment {
   int grid_channel = 0;    // of the grid's first entry for this segment
   int weight_channel = 0;  // of the operation's weights
   int shift = 0;
+  int offset = 0;                // stored_offset
   std::vector<int> stored = {};  // where each is among those the kernel reads; empty: in order
 
   int stored_count() const {

@@ -33,10 +33,15 @@ struct Storage {
   }
 };
 
-// Where a kernel's argument starts: in a storage, or in the constants (storage = -1).
+// What a kernel's argument lies in: a storage, the constants, or memory that is a thread's own for
+// as long as the kernel runs.
+enum class Buffer { arena, constants, scratch };
+
+// Where a kernel's argument starts.
 struct Operand {
-  int storage = -1;
-  int64_t offset = 0;       // bytes from the storage's (or the constants') start
+  Buffer buffer = Buffer::arena;
+  int storage = -1;         // Buffer::arena
+  int64_t offset = 0;       // bytes from the storage's (or the buffer's) start
   int64_t row_advance = 0;  // bytes per output row
 };
 
@@ -57,6 +62,7 @@ struct Step {
 struct StoredTensor {
   std::string name;
   int storage = -1;
+  int offset = 0;             // what its integers are stored less
   std::vector<int> channels;  // of the storage, of each of the tensor's
 };
 
@@ -75,8 +81,10 @@ struct Plan {
   PlanOutput alpha, foreground;
   std::vector<Step> steps;
   std::vector<uint8_t> constants;
-  int64_t tensor_bytes = 0;  // of all storages
-  int64_t weight_bytes = 0;  // of `constants`: weights alone
+  bool is_signed = false;     // bytes of tensors are signed: stored_offset
+  int64_t tensor_bytes = 0;   // of all storages
+  int64_t scratch_bytes = 0;  // that the greediest kernel takes; known when kernels are compiled
+  int64_t weight_bytes = 0;   // of `constants`: weights alone
   double macs = 0;
   // With Options::keep_all: every tensor of the graph that is stored when a frame ends.
   std::vector<StoredTensor> stored;

@@ -17,11 +17,13 @@ namespace {
 constexpr int frame_pixel_stride = 4;  // R, G, B, 0: one dot-product group
 
 // Bytes of the frame's halo as this convolution wants it.
-std::vector<uint8_t> frame_pattern(const ir::Grid& grid, const std::vector<float>& pad_value) {
+std::vector<uint8_t> frame_pattern(const ir::Grid& grid, const std::vector<float>& pad_value,
+                                   bool is_signed) {
   std::vector<uint8_t> pattern(frame_pixel_stride, 0);
   for (size_t c = 0; c < 3; ++c)
     pattern[c] = static_cast<uint8_t>(
-        ir::halo_value(grid, static_cast<int>(c), pad_value.empty() ? 0.0F : pad_value[c]));
+        ir::halo_value(grid, static_cast<int>(c), pad_value.empty() ? 0.0F : pad_value[c]) -
+        stored_offset(grid, is_signed));
   return pattern;
 }
 
@@ -75,7 +77,8 @@ int Lowering::halo_of(TensorId id) const {
 std::vector<uint8_t> Lowering::pattern_of(const ir::Grid& grid, int channels) const {
   std::vector<uint8_t> pattern(static_cast<size_t>(channels));
   for (int c = 0; c < channels; ++c)
-    pattern[static_cast<size_t>(c)] = static_cast<uint8_t>(ir::halo_value(grid, c, 0.0F));
+    pattern[static_cast<size_t>(c)] =
+        static_cast<uint8_t>(ir::halo_value(grid, c, 0.0F) - stored_offset(grid, plan_.is_signed));
   return pattern;
 }
 
@@ -89,23 +92,23 @@ void Lowering::make_frames() {
     const Op& op = graph_.ops[size_t(reader)];
     const bool is_slice = op.kind == OpKind::slice;
     if (!convolves(op, frame) && !is_slice) continue;
-    int& halo = halos[frame_pattern(grid, op.conv.pad_value)];
+    int& halo = halos[frame_pattern(grid, op.conv.pad_value, plan_.is_signed)];
     halo = std::max(halo, is_slice ? halo_of(op.output) : op.conv.padding);
   }
-  if (halos.empty()) halos[frame_pattern(grid, {})] = 0;
+  if (halos.empty()) halos[frame_pattern(grid, {}, plan_.is_signed)] = 0;
   for (const auto& [pattern, halo] : halos) {
     const int storage = make_storage("frame", frame, 3, 1, halo, pattern);
     frame_copies_[pattern] = storage;
     plan_.frames.push_back(storage);
   }
   // For readers of pixels alone any copy would do; slices want the halo of zeros.
-  const auto plain = frame_copies_.find(frame_pattern(grid, {}));
+  const auto plain = frame_copies_.find(frame_pattern(grid, {}, plan_.is_signed));
   views_[size_t(frame)] = {plain != frame_copies_.end() ? plain->second : plan_.frames.back(), 0};
 }
 
 int Lowering::frame_copy(const Op& reader) const {
   const ir::Grid& grid = *graph_.tensor(graph_.frame).grid;
-  return frame_copies_.at(frame_pattern(grid, reader.conv.pad_value));
+  return frame_copies_.at(frame_pattern(grid, reader.conv.pad_value, plan_.is_signed));
 }
 
 // A state is stored in 16 bits, and in 8 or 4 for the convolutions and upsampling that read it.

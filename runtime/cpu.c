@@ -34,8 +34,6 @@ static void leave_ieee(float_environment saved) {
   __asm__ volatile("msr fpcr, %0" : : "r"(saved) : "memory");
 }
 
-#if MATTEC_HOSTED
 static inline void relax(void) { __asm__ volatile("yield"); }
-#endif
 
 #endif

@@ -57,8 +57,26 @@ static inline int64_t mattec_cpu_features(void) {
 
 #elif defined(__aarch64__)
 
-/* The base architecture holds all that today's ARM targets use. */
-static inline int64_t mattec_cpu_features(void) { return 0; }
+#if defined(__linux__) && !(defined(MATTEC_HOSTED) && !MATTEC_HOSTED)
+#include <sys/auxv.h>
+
+/* Bits of AT_HWCAP (Linux, asm/hwcap.h). */
+#define MATTEC_HWCAP_ASIMDDP (1UL << 20)
+
+static inline int64_t mattec_cpu_features(void) {
+  return getauxval(AT_HWCAP) & MATTEC_HWCAP_ASIMDDP ? MATTEC_CPU_ARM_DOTPROD : 0;
+}
+
+#else
+
+/* Firmware runs at an exception level that may read this (Arm ARM, ID_AA64ISAR0_EL1). */
+static inline int64_t mattec_cpu_features(void) {
+  uint64_t isar0;
+  __asm__("mrs %0, id_aa64isar0_el1" : "=r"(isar0));
+  return (isar0 >> 44 & 15) ? MATTEC_CPU_ARM_DOTPROD : 0; /* DP */
+}
+
+#endif
 
 #else
 #error "the mattec runtime knows x86-64 and 64-bit ARM"

@@ -14,10 +14,11 @@ struct Embedded {
   size_t size = 0;
 };
 
-// The relocatable ELF object of the hosted runtime (x86-64 baseline, position independent). It
-// defines `mattec_runtime_functions` (hidden) and wants pthread_* alone. `architecture` is
-// "x86-64" or "arm-64". Throws Error for one that this compiler was built without.
-Embedded runtime_object(const std::string& architecture);
+// The relocatable ELF object of the runtime (the architecture's baseline, position independent). It
+// defines `mattec_runtime_functions` (hidden). Hosted it wants pthread_* (on ARM getauxval, too),
+// else nothing. `architecture` is "x86-64" or "arm-64". Throws Error for one that this compiler was
+// built without.
+Embedded runtime_object(const std::string& architecture, bool is_hosted);
 
 // The text of mattec.h.
 std::string_view public_header();

@@ -50,19 +50,22 @@ static mattec_status check_images(const mattec_plan* plan, const mattec_image* f
   return status;
 }
 
-/* One row of the frame. Three-byte pixels are read as words that reach into the next pixel, all
- * but the row's last one: nothing behind the caller's pixels is touched. */
-static inline void convert_row(uint8_t* to, const uint8_t* from, int64_t width, int pixel_bytes,
-                               int blue_first) {
+/* Of the plan's stored_xor, for R, G, B of a word. */
+static uint32_t color_flip(const mattec_plan* plan) { return plan->stored_xor ? 0x808080 : 0; }
+
+/* One row of the frame, stored XOR `flip`. Three-byte pixels are read as words that reach into the
+ * next pixel, all but the row's last one: nothing behind the caller's pixels is touched. */
+static inline void convert_row(uint8_t* to, const uint8_t* from, int64_t width, uint32_t flip,
+                               int pixel_bytes, int blue_first) {
   const int64_t words = pixel_bytes == 4 ? width : width - 1;
   for (int64_t x = 0; x < words; ++x) {
     const uint32_t word = load_word(from + x * pixel_bytes);
-    store_word(to + x * 4, blue_first ? swap_red_blue(word) : word & 0xFFFFFF);
+    store_word(to + x * 4, (blue_first ? swap_red_blue(word) : word & 0xFFFFFF) ^ flip);
   }
   if (words < width) {
     const uint8_t* last = from + words * 3;
     const uint32_t word = last[0] | (uint32_t)last[1] << 8 | (uint32_t)last[2] << 16;
-    store_word(to + words * 4, blue_first ? swap_red_blue(word) : word);
+    store_word(to + words * 4, (blue_first ? swap_red_blue(word) : word) ^ flip);
   }
 }
 
@@ -70,30 +73,29 @@ static inline void convert_row(uint8_t* to, const uint8_t* from, int64_t width, 
  * are written like convert_row reads them. */
 static inline void write_row(uint8_t* to, const uint8_t* from, int64_t from_bytes,
                              const uint8_t* alpha, int64_t alpha_bytes, int64_t width,
-                             int pixel_bytes, int blue_first) {
+                             uint32_t flip, int pixel_bytes, int blue_first) {
   const int64_t words = pixel_bytes == 4 ? width : width - 1;
   for (int64_t x = 0; x < words; ++x) {
-    uint32_t word = load_word(from + x * from_bytes);
+    uint32_t word = load_word(from + x * from_bytes) ^ flip;
     word = blue_first ? swap_red_blue(word) : word & 0xFFFFFF;
-    if (pixel_bytes == 4) word |= (uint32_t)alpha[x * alpha_bytes] << 24;
+    if (pixel_bytes == 4) word |= ((uint32_t)alpha[x * alpha_bytes] ^ (flip & 0xFF)) << 24;
     store_word(to + x * pixel_bytes, word);
   }
   if (words < width) {
     const uint8_t* last = from + words * from_bytes;
-    to[words * 3] = last[blue_first ? 2 : 0];
-    to[words * 3 + 1] = last[1];
-    to[words * 3 + 2] = last[blue_first ? 0 : 2];
+    const uint8_t byte_flip = (uint8_t)flip;
+    to[words * 3] = last[blue_first ? 2 : 0] ^ byte_flip;
+    to[words * 3 + 1] = last[1] ^ byte_flip;
+    to[words * 3 + 2] = last[blue_first ? 0 : 2] ^ byte_flip;
   }
 }
 
 static inline void write_alpha_row(uint8_t* to, const uint8_t* alpha, int64_t alpha_bytes,
-                                   int64_t width) {
-  if (alpha_bytes == 1)
-    copy_bytes(to, alpha, width);
-  else if (alpha_bytes == 4) /* a constant: as vectors */
-    for (int64_t x = 0; x < width; ++x) to[x] = alpha[x * 4];
+                                   int64_t width, uint8_t flip) {
+  if (alpha_bytes == 4) /* a constant: as vectors */
+    for (int64_t x = 0; x < width; ++x) to[x] = alpha[x * 4] ^ flip;
   else
-    for (int64_t x = 0; x < width; ++x) to[x] = alpha[x * alpha_bytes];
+    for (int64_t x = 0; x < width; ++x) to[x] = alpha[x * alpha_bytes] ^ flip;
 }
 
 /* Images are moved in strips of about so many pixels: some microseconds each. */
@@ -121,6 +123,7 @@ static void read_strip(void* context, int32_t index) {
   const mattec_plan* plan = read->session->plan;
   const mattec_image* image = read->image;
   const int64_t first = index * strip_rows(plan), end = strip_end(plan, index);
+  const uint32_t flip = color_flip(plan);
   for (int64_t i = 0; i < plan->frame_count; ++i) {
     const mattec_halo* halo = &plan->frames[i].halo;
     for (int64_t y = first; y < end; ++y) {
@@ -128,16 +131,16 @@ static void read_strip(void* context, int32_t index) {
       uint8_t* to = read->session->tensors + halo->offset + y * halo->row_bytes;
       switch (image->format) { /* constants: four loops without decisions inside */
         case MATTEC_RGB:
-          convert_row(to, from, plan->width, 3, 0);
+          convert_row(to, from, plan->width, flip, 3, 0);
           break;
         case MATTEC_BGR:
-          convert_row(to, from, plan->width, 3, 1);
+          convert_row(to, from, plan->width, flip, 3, 1);
           break;
         case MATTEC_RGBA:
-          convert_row(to, from, plan->width, 4, 0);
+          convert_row(to, from, plan->width, flip, 4, 0);
           break;
         default:
-          convert_row(to, from, plan->width, 4, 1);
+          convert_row(to, from, plan->width, flip, 4, 1);
           break;
       }
     }
@@ -157,19 +160,21 @@ static void write_strip(void* context, int32_t index) {
   const mattec_image* alpha_image = &write->outputs->alpha;
   const mattec_image* image = &write->outputs->foreground;
   const int pixel_bytes = bytes_of(image->format), blue_first = is_blue_first(image->format);
+  const uint32_t flip = color_flip(plan);
   for (int64_t y = index * strip_rows(plan); y < strip_end(plan, index); ++y) {
     const uint8_t* alpha = write->session->tensors + plan->alpha.offset + y * plan->alpha.row_bytes;
     if (alpha_image->pixels)
       write_alpha_row(alpha_image->pixels + y * alpha_image->stride, alpha, plan->alpha.pixel_bytes,
-                      plan->width);
+                      plan->width, (uint8_t)flip);
     if (!image->pixels) continue;
     uint8_t* to = image->pixels + y * image->stride;
     const mattec_output_record* from = &plan->foreground;
     const uint8_t* row = write->session->tensors + from->offset + y * from->row_bytes;
     if (from->pixel_bytes == 4) /* a constant: as vectors */
-      write_row(to, row, 4, alpha, plan->alpha.pixel_bytes, plan->width, pixel_bytes, blue_first);
+      write_row(to, row, 4, alpha, plan->alpha.pixel_bytes, plan->width, flip, pixel_bytes,
+                blue_first);
     else
-      write_row(to, row, from->pixel_bytes, alpha, plan->alpha.pixel_bytes, plan->width,
+      write_row(to, row, from->pixel_bytes, alpha, plan->alpha.pixel_bytes, plan->width, flip,
                 pixel_bytes, blue_first);
   }
 }

@@ -2,7 +2,7 @@
  *
  *   #include "rvm.h"  // generated: sizes, and `extern const mattec_model rvm_model`
  *   mattec_session* session;
- *   mattec_init(&rvm_model, arena, RVM_ARENA_BYTES, NULL, &session);
+ *   mattec_init(&rvm_model, arena, RVM_ARENA_BYTES(1), NULL, &session);
  *   mattec_step(session, &frame, NULL, &outputs);  // once per frame
  *
  * There is no global state, no allocation but the thread pool's (only where `threads` asks for
@@ -24,7 +24,7 @@ typedef enum mattec_status {
   MATTEC_OK = 0,
   MATTEC_ERROR_NULL_ARGUMENT = 1,
   MATTEC_ERROR_ABI_VERSION = 2,     /* header and library are from different mattec versions */
-  MATTEC_ERROR_ARENA_TOO_SMALL = 3, /* needs <NAME>_ARENA_BYTES */
+  MATTEC_ERROR_ARENA_TOO_SMALL = 3, /* needs <NAME>_ARENA_BYTES(threads) */
   MATTEC_ERROR_ARENA_ALIGNMENT = 4, /* needs <NAME>_ARENA_ALIGNMENT */
   MATTEC_ERROR_UNSUPPORTED_CPU = 5, /* the processor lacks an instruction set of the target */
   MATTEC_ERROR_IMAGE_SIZE = 6,      /* width, height or stride is not the compiled size's */
@@ -70,7 +70,7 @@ typedef void (*mattec_parallel_for)(void* user, int32_t count, mattec_task task,
 
 /* `threads`: 0 or 1: the calling thread alone; 2 to 64: it and a built-in pool, whose threads get
  * <NAME>_STACK_BYTES of stack beyond the system's default. More are MATTEC_ERROR_THREADS, but for a
- * `parallel_for`, whose width they are. */
+ * `parallel_for`, whose width they are: where it runs more tasks at once, some wait for others. */
 typedef struct mattec_options {
   int32_t threads;
   mattec_parallel_for parallel_for; /* if set, used instead of the pool */
@@ -97,8 +97,8 @@ struct mattec_session {
   const mattec_functions* functions;
 };
 
-/* `arena`: caller's memory, <NAME>_ARENA_BYTES at <NAME>_ARENA_ALIGNMENT, kept until close; holds
- * the session. `options` may be NULL. */
+/* `arena`: caller's memory, <NAME>_ARENA_BYTES(threads) at <NAME>_ARENA_ALIGNMENT, kept until
+ * close; holds the session. `options` may be NULL. */
 static inline mattec_status mattec_init(const mattec_model* model, void* arena, size_t bytes,
                                         const mattec_options* options, mattec_session** session) {
   if (!model || !session) return MATTEC_ERROR_NULL_ARGUMENT;

@@ -20,7 +20,8 @@ typedef struct mattec_kernel_buffer {
  * Returns 0, or anything else where it failed: mattec_step then gives MATTEC_ERROR_KERNEL. */
 typedef int (*mattec_kernel)(void** arguments);
 
-enum { MATTEC_IN_ARENA = 0, MATTEC_IN_CONSTANTS = 1 };
+/* Scratch: memory that is a task's own while its kernel runs. */
+enum { MATTEC_IN_ARENA = 0, MATTEC_IN_CONSTANTS = 1, MATTEC_IN_SCRATCH = 2 };
 enum { MATTEC_MAX_OPERANDS = 24 };
 
 /* Where a kernel's buffer starts: base + offset + first_row * row_advance. */
@@ -74,16 +75,20 @@ typedef struct mattec_output_record {
 
 /* Bits of mattec_plan.cpu_features; the operating system must save the registers too.
  * AVX2: with FMA F16C BMI1 BMI2 LZCNT MOVBE POPCNT (x86-64-v3).
- * AVX512_ICELAKE: F BW DQ VL CD IFMA VBMI VBMI2 BITALG VPOPCNTDQ VNNI GFNI. */
-enum { MATTEC_CPU_AVX2 = 1, MATTEC_CPU_AVX512_ICELAKE = 2 };
+ * AVX512_ICELAKE: F BW DQ VL CD IFMA VBMI VBMI2 BITALG VPOPCNTDQ VNNI GFNI.
+ * ARM_DOTPROD: FEAT_DotProd. */
+enum { MATTEC_CPU_AVX2 = 1, MATTEC_CPU_AVX512_ICELAKE = 2, MATTEC_CPU_ARM_DOTPROD = 256 };
 
 typedef struct mattec_plan {
   mattec_model model; /* first: a mattec_model* is a mattec_plan* */
   int64_t abi_version;
   int64_t width, height;
-  int64_t arena_bytes;     /* session included */
+  int64_t arena_bytes;     /* session and one thread's scratch included */
   int64_t arena_alignment; /* at least 64: the session wants that */
   int64_t tensors_offset;  /* arena offset of what the records' offsets count from */
+  int64_t stored_xor;      /* bytes of frame and outputs are stored XOR this: 0, or 0x80 where
+                              tensors are signed */
+  int64_t scratch_bytes;   /* of each thread, a multiple of 64; they end the arena */
   int64_t stack_bytes;     /* that a thread needs inside mattec_step */
   int64_t cpu_features;
   const uint8_t* constants;

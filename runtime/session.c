@@ -18,8 +18,27 @@ static void run_region(struct session* session, int32_t count, mattec_task task,
   for (int32_t i = 0; i < count; ++i) task(context, i);
 }
 
+/* A slot of scratch that no other task uses. There are as many as threads, so that one is free,
+ * unless a caller's parallel_for is wider than it said: then its tasks wait for each other. */
+static int claim_slot(struct session* session) {
+  uint64_t free = __atomic_load_n(&session->free_slots, __ATOMIC_RELAXED);
+  for (;;) {
+    if (!free) {
+      relax();
+      free = __atomic_load_n(&session->free_slots, __ATOMIC_RELAXED);
+    } else if (__atomic_compare_exchange_n(&session->free_slots, &free, free & (free - 1), 1,
+                                           __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+      return __builtin_ctzll(free);
+    }
+  }
+}
+
+static void release_slot(struct session* session, int slot) {
+  __atomic_fetch_or(&session->free_slots, (uint64_t)1 << slot, __ATOMIC_RELEASE);
+}
+
 struct step_context {
-  const struct session* session;
+  struct session* session;
   const mattec_step_record* step;
   int32_t failed; /* set by any task */
 };
@@ -28,8 +47,9 @@ struct step_context {
  * part of the halos. */
 static void run_rows(void* context, int32_t index) {
   struct step_context* shared = context;
-  const struct session* session = shared->session;
+  struct session* session = shared->session;
   const mattec_step_record* step = shared->step;
+  int slot = -1;
   const int64_t first = index * step->rows_per_task;
   const int64_t left = step->rows - first;
   int32_t first_row = (int32_t)first;
@@ -42,6 +62,10 @@ static void run_rows(void* context, int32_t index) {
     /* Kernels do not write to constants; Halide's buffers have no const. */
     uint8_t* base =
         operand->base == MATTEC_IN_ARENA ? session->tensors : (uint8_t*)session->plan->constants;
+    if (operand->base == MATTEC_IN_SCRATCH) {
+      if (slot < 0) slot = claim_slot(session);
+      base = session->scratch + slot * session->plan->scratch_bytes;
+    }
     buffers[i] =
         (mattec_kernel_buffer){.host = base + operand->offset + first * operand->row_advance};
     arguments[2 + i] = &buffers[i];
@@ -49,6 +73,7 @@ static void run_rows(void* context, int32_t index) {
   const float_environment saved = enter_ieee();
   if (step->kernel(arguments)) __atomic_store_n(&shared->failed, 1, __ATOMIC_RELAXED);
   leave_ieee(saved);
+  if (slot >= 0) release_slot(session, slot);
   for (int64_t i = 0; i < step->halo_count; ++i)
     fill_halo(session, &step->halos[i], first, row_count);
 }
@@ -79,16 +104,20 @@ static mattec_status init(const mattec_model* model, uint32_t abi_version, void*
   if ((uintptr_t)arena % (uintptr_t)plan->arena_alignment ||
       (uintptr_t)arena % _Alignof(struct session))
     return MATTEC_ERROR_ARENA_ALIGNMENT;
-  if (bytes < (size_t)plan->arena_bytes) return MATTEC_ERROR_ARENA_TOO_SMALL;
-  if (plan->cpu_features & ~mattec_cpu_features()) return MATTEC_ERROR_UNSUPPORTED_CPU;
   const int32_t threads = options ? options->threads : 0;
   const mattec_parallel_for parallel_for = options ? options->parallel_for : NULL;
+  const int64_t slots = threads < 1 ? 1 : threads > MATTEC_MAX_SLOTS ? MATTEC_MAX_SLOTS : threads;
   if (threads < 0 || (threads > MATTEC_MAX_THREADS && !parallel_for)) return MATTEC_ERROR_THREADS;
+  if (bytes < (size_t)(plan->arena_bytes + (slots - 1) * plan->scratch_bytes))
+    return MATTEC_ERROR_ARENA_TOO_SMALL;
+  if (plan->cpu_features & ~mattec_cpu_features()) return MATTEC_ERROR_UNSUPPORTED_CPU;
 
   struct session* session = arena;
   session->base.functions = model->functions;
   session->plan = plan;
   session->tensors = (uint8_t*)arena + plan->tensors_offset;
+  session->scratch = (uint8_t*)arena + plan->arena_bytes - plan->scratch_bytes;
+  session->free_slots = slots == 64 ? ~(uint64_t)0 : ((uint64_t)1 << slots) - 1;
   session->parallel_for = parallel_for;
   session->user = options ? options->user : NULL;
 #if MATTEC_HOSTED
@@ -145,7 +174,8 @@ static const char* message(mattec_status status) {
       return "mattec.h and the library are of different versions; use the header that was written "
              "beside the library.";
     case MATTEC_ERROR_ARENA_TOO_SMALL:
-      return "The arena is smaller than the generated header's ..._ARENA_BYTES.";
+      return "The arena is smaller than the generated header's ..._ARENA_BYTES for so many "
+             "threads.";
     case MATTEC_ERROR_ARENA_ALIGNMENT:
       return "The arena's address is not a multiple of the generated header's "
              "..._ARENA_ALIGNMENT.";

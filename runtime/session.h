@@ -37,10 +37,15 @@ struct pool {  // NOLINT(clang-analyzer-optin.performance.Padding)
 enum { MATTEC_MAX_THREADS = 1 };
 #endif
 
+/* Tasks that run at the same time and want scratch: one bit each. */
+enum { MATTEC_MAX_SLOTS = 64 };
+
 struct session {
   mattec_session base; /* first: a mattec_session* is a struct session* */
   const mattec_plan* plan;
-  uint8_t* tensors; /* arena + tensors_offset */
+  uint8_t* tensors;    /* arena + tensors_offset */
+  uint8_t* scratch;    /* slots of the plan's scratch_bytes */
+  uint64_t free_slots; /* bits: those that no task uses */
   mattec_parallel_for parallel_for;
   void* user;
 #if MATTEC_HOSTED

@@ -6,7 +6,7 @@
 namespace mattec::schedules {
 namespace {
 
-using generators::PairSums;
+using generators::Part;
 
 // Cost of a tile per useful multiply, in dot products: those themselves, the weight load shared by
 // `pixels` and the broadcast shared by `vectors`, lanes that compute padding, and what a tile costs
@@ -25,7 +25,9 @@ double cost(const Schedule& tile, const lower::Kernel& kernel, const lower::Isa&
 }
 
 void choose_tile(const lower::Kernel& kernel, const lower::Isa& isa, Schedule& made) {
-  const int lanes = std::min(isa.vector_bytes / 4, kernel.output.channels);
+  // Of a vector of weights.
+  const int weights = isa.vector_bytes * 8 / (kernel.factor_bits * kernel.depth);
+  const int lanes = std::min(weights, kernel.output.channels);
   const int registers = kernel.pairs.empty() ? isa.accumulators : isa.accumulators_16_bits;
   double lowest = 1e30;
   Schedule tile = made;
@@ -45,11 +47,11 @@ void choose_tile(const lower::Kernel& kernel, const lower::Isa& isa, Schedule& m
 
 // The sums of a segment with `groups` groups of channels, none of more than `limit` steps. Adding a
 // sum to 32 bits costs as much as two steps, so each takes as many steps as it may.
-std::vector<PairSums> divide(int kernel, int groups, int limit) {
+std::vector<Part> divide(int kernel, int groups, int limit) {
   constexpr int longest_row = 48;  // unrolled: beyond it, code outgrows the cache
   if (kernel * kernel * groups <= limit) return {{0, groups, 1, kernel, kernel, false}};
   if (kernel * groups <= limit) return {{0, groups, 1, kernel, 1, false}};
-  std::vector<PairSums> sums;
+  std::vector<Part> sums;
   if (kernel > 1 && groups % limit != 0 && kernel * groups <= longest_row) {
     for (int first = 0; first < kernel * groups; first += limit)
       sums.push_back({first, std::min(limit, kernel * groups - first), 1, 1, 1, true});
@@ -64,10 +66,10 @@ std::vector<PairSums> divide(int kernel, int groups, int limit) {
 std::vector<Reduction> pair_reductions(const lower::Kernel& kernel, size_t segment, int pixels) {
   std::vector<Reduction> made;
   const int groups = kernel.inputs[segment].channels / kernel.depth;
-  for (const PairSums& sums : divide(kernel.kernel, groups, kernel.pairs[segment])) {
+  for (const Part& sums : divide(kernel.kernel, groups, kernel.pairs[segment])) {
     const int steps = sums.steps;
     Reduction reduction;
-    reduction.pairs = sums;
+    reduction.part = sums;
     reduction.unrolled_groups = steps <= 12      ? steps
                                 : steps % 4 == 0 ? 4
                                 : steps % 3 == 0 ? 3
@@ -83,11 +85,33 @@ std::vector<Reduction> pair_reductions(const lower::Kernel& kernel, size_t segme
 Reduction product_reduction(const lower::Kernel& kernel, size_t segment) {
   const int groups = kernel.inputs[segment].channels / kernel.depth;
   Reduction made;
+  made.part.steps = groups;
   if (groups <= (kernel.kernel == 1 ? 12 : 4)) {
     made.unrolled_groups = groups;
     made.unrolled_columns = groups <= 2;
   } else if (groups % 2 == 0 && kernel.depth == 2) {
     made.unrolled_groups = 2;  // half of what one turn does at a depth of 4
+  }
+  return made;
+}
+
+// Whole vectors of inputs, then what is left by halves.
+std::vector<Reduction> element_reductions(const lower::Kernel& kernel, const lower::Isa& isa,
+                                          size_t segment) {
+  const int groups = kernel.inputs[segment].channels / kernel.depth;
+  const int whole = isa.vector_bytes * 8 / (kernel.factor_bits * kernel.depth);
+  std::vector<Reduction> made;
+  int first = 0;
+  for (int width = whole; width > 0; width /= 2) {
+    const int covered = (groups - first) / width * width;
+    if (covered == 0) continue;
+    Reduction reduction;
+    reduction.part.first = first;
+    reduction.part.steps = covered;
+    reduction.unrolled_groups = width;
+    reduction.by_element = true;
+    made.push_back(reduction);
+    first += covered;
   }
   return made;
 }
@@ -99,10 +123,12 @@ Schedule choose_conv(const lower::Kernel& kernel, const lower::Isa& isa) {
   // 87 against 54 GMAC/s on one Zen 4 core (AVX2).
   made.widened_rows = kernel.factor_bits == 16;
   for (size_t j = 0; j < kernel.inputs.size(); ++j) {
-    if (kernel.pairs.empty())
-      made.reductions.push_back({product_reduction(kernel, j)});
-    else
+    if (!kernel.pairs.empty())
       made.reductions.push_back(pair_reductions(kernel, j, made.pixels));
+    else if (isa.by_element)
+      made.reductions.push_back(element_reductions(kernel, isa, j));
+    else
+      made.reductions.push_back({product_reduction(kernel, j)});
   }
   return made;
 }

@@ -14,13 +14,11 @@ void widen_inputs(const lower::Kernel& kernel, generators::Pipeline& p) {
   while (ring < rows + kernel.stride - 1) ring *= 2;
   for (size_t j = 0; j < p.inputs.size(); ++j) {
     Func& in = p.inputs[j];
-    // Register: on the stack whatever its size (Stack would go to the heap beyond 16 KiB).
-    in.store_root()
-        .compute_at(p.output, p.y)
-        .store_in(MemoryType::Register)
-        .fold_storage(p.y, ring);
+    // Heap: targets/scratch.h puts it into the buffer.
+    in.store_root().compute_at(p.output, p.y).store_in(MemoryType::Heap).fold_storage(p.y, ring);
     in.vectorize(p.c, kernel.inputs[j].channels % 8 == 0 ? 8 : 4);
   }
+  p.arguments.emplace_back(ImageParam(UInt(8), 1, "scratch"));
 }
 
 void unroll(Stage& stage, const RVar& loop, int extent, int times) {
@@ -30,13 +28,27 @@ void unroll(Stage& stage, const RVar& loop, int extent, int times) {
     stage.unroll(loop, times);
 }
 
-void schedule_products(const Schedule& tile, const Reduction& reduction,
+void schedule_products(const Schedule& tile, const Reduction& reduction, int depth,
                        const generators::Pipeline::Update& update, generators::Pipeline& p) {
   const RDom& r = update.domain;
   Stage stage = p.accumulator.update(update.index);
-  stage.reorder(r.x, p.c, p.x, r.y, r.z, r.w).vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
-  stage.atomic().vectorize(r.x);
-  unroll(stage, r.y, update.groups, reduction.unrolled_groups);
+  if (reduction.by_element) {
+    RVar turn("turn"), group("group");
+    const int groups = reduction.unrolled_groups;
+    stage.split(r.y, turn, group, groups)
+        .reorder(r.x, group, p.c, p.x, turn, r.z, r.w)
+        .vectorize(p.c, tile.lanes)
+        .unroll(p.c)
+        .unroll(p.x)
+        .unroll(group);
+    Func staged = update.staged;
+    staged.compute_at(p.accumulator, p.c).store_in(MemoryType::Register);
+    staged.bound_extent(p.c, groups * depth).vectorize(p.c).unroll(p.x);
+  } else {
+    stage.reorder(r.x, p.c, p.x, r.y, r.z, r.w).vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
+    unroll(stage, r.y, reduction.part.steps, reduction.unrolled_groups);
+  }
+  if (depth > 1) stage.atomic().vectorize(r.x);
   if (reduction.unrolled_columns) stage.unroll(r.z);
 }
 
@@ -57,7 +69,7 @@ void schedule_pairs(const Schedule& tile, const Reduction& reduction,
   Stage sum = partial.update();
   sum.reorder(p.half, p.c, p.x, s.x, s.y, s.z);
   sum.vectorize(p.half).vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
-  unroll(sum, s.x, reduction.pairs.steps, reduction.unrolled_groups);
+  unroll(sum, s.x, reduction.part.steps, reduction.unrolled_groups);
   if (reduction.unrolled_columns) sum.unroll(s.y);
 
   Func pair = update.pair;
@@ -87,7 +99,7 @@ void schedule_conv(const Schedule& tile, const lower::Kernel& kernel, generators
     if (update.partial.defined())
       schedule_pairs(tile, reduction, update, p);
     else
-      schedule_products(tile, reduction, update, p);
+      schedule_products(tile, reduction, kernel.depth, update, p);
   }
   if (tile.widened_rows) widen_inputs(kernel, p);
 }

@@ -47,12 +47,12 @@ void schedule_elementwise(const Schedule& schedule, const lower::Kernel& kernel,
 }
 
 generators::Pipeline apply(const Schedule& schedule, const lower::Kernel& kernel) {
-  generators::PairDivision pairs;
+  generators::Division division;
   for (const std::vector<Reduction>& segment : schedule.reductions) {
-    pairs.emplace_back();
-    for (const Reduction& part : segment) pairs.back().push_back(part.pairs);
+    division.emplace_back();
+    for (const Reduction& reduction : segment) division.back().push_back(reduction.part);
   }
-  generators::Pipeline pipeline = generators::build(kernel, pairs);
+  generators::Pipeline pipeline = generators::build(kernel, division);
   switch (kernel.kind) {
     case lower::KernelKind::conv:
       schedule_conv(schedule, kernel, pipeline);

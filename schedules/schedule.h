@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "generators/pair_sums.h"
+#include "generators/division.h"
 #include "lower/isa.h"
 #include "lower/kernel.h"
 
@@ -14,9 +14,11 @@ enum class Inner { columns, channels };
 
 // The loops over one part of a convolution's sum.
 struct Reduction {
-  generators::PairSums pairs;     // with sums of pairs
+  generators::Part part;
   int unrolled_groups = 1;        // of channels (with sums of pairs: steps) in one turn of the loop
   bool unrolled_columns = false;  // of the filter (with sums of pairs: those that one sum covers)
+  // The inputs of a turn's groups are loaded as one vector, and products take its elements.
+  bool by_element = false;
 };
 
 // All that may differ between two ways to run a kernel, and no bit of the result: plain data, which
@@ -29,7 +31,8 @@ struct Schedule {
   int pixels = 1;
   Inner inner = Inner::channels;
   // conv: input rows are widened to 16 bits once, into a ring of the rows that a filter covers,
-  // instead of once per use.
+  // instead of once per use. The ring is in a buffer "scratch", the last argument before the
+  // outputs.
   bool widened_rows = false;
   // conv: by segment.
   std::vector<std::vector<Reduction>> reductions;

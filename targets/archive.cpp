@@ -27,7 +27,7 @@ T value_of(llvm::Expected<T> result, const char* what) {
 }  // namespace
 
 Bytes rename_runtime(const std::string& prefix, const Target& target) {
-  const runtime::Embedded object = runtime::runtime_object(target.architecture);
+  const runtime::Embedded object = runtime::runtime_object(target.architecture, target.is_hosted);
   const llvm::MemoryBufferRef buffer(as_text(object.data, object.size), "runtime.o");
   const std::unique_ptr<llvm::object::ObjectFile> file =
       value_of(llvm::object::ObjectFile::createObjectFile(buffer), "runtime object");

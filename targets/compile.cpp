@@ -52,17 +52,16 @@ KernelSet collect(const lower::Plan& plan, const std::string& prefix, const Targ
 }
 
 // Compiles all kernels on `threads` threads; the first failure is thrown after all have stopped.
-std::vector<Object> compile_kernels(const KernelSet& set, const Target& target,
-                                    const CompileOptions& options) {
-  std::vector<Object> objects(set.kernels.size());
+std::vector<CompiledKernel> compile_kernels(const KernelSet& set, const Target& target,
+                                            const CompileOptions& options) {
+  std::vector<CompiledKernel> compiled(set.kernels.size());
   std::atomic<size_t> next{0}, done{0};
   std::mutex mutex;
   std::exception_ptr failure;
   const auto work = [&] {
     for (size_t i = next++; i < set.kernels.size(); i = next++) {
       try {
-        objects[i] = {set.symbols[i] + ".o",
-                      compile_kernel(*set.kernels[i], set.schedules[i], set.symbols[i], target)};
+        compiled[i] = compile_kernel(*set.kernels[i], set.schedules[i], set.symbols[i], target);
         const std::lock_guard<std::mutex> lock(mutex);
         if (options.progress)  // may throw: the user may have had enough
           options.progress(double(++done) / double(set.kernels.size()),
@@ -79,7 +78,23 @@ std::vector<Object> compile_kernels(const KernelSet& set, const Target& target,
   work();
   for (std::thread& thread : threads) thread.join();
   if (failure) std::rethrow_exception(failure);
-  return objects;
+  return compiled;
+}
+
+// The scratch operand of the steps whose kernels take one: the last one before the outputs.
+void add_scratch(const KernelSet& set, const std::vector<CompiledKernel>& compiled,
+                 lower::Plan& plan) {
+  std::map<std::string, int64_t> bytes;
+  for (size_t i = 0; i < compiled.size(); ++i) bytes[set.symbols[i]] = compiled[i].scratch_bytes;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const int64_t wanted = bytes.at(set.of_step[i]);
+    if (wanted == 0) continue;
+    lower::Operand scratch;
+    scratch.buffer = lower::Buffer::scratch;
+    const auto outputs = static_cast<ptrdiff_t>(1 + plan.steps[i].kernel.copies.size());
+    plan.steps[i].operands.insert(plan.steps[i].operands.end() - outputs, scratch);
+    plan.scratch_bytes = std::max(plan.scratch_bytes, wanted);
+  }
 }
 
 std::string upper(std::string text) {
@@ -123,7 +138,8 @@ std::string header_text(const lower::Plan& plan, const std::string& name, const 
       "#include \"mattec.h\"\n\n"
       "#define {3}_WIDTH {4}\n"
       "#define {3}_HEIGHT {5}\n"
-      "#define {3}_ARENA_BYTES {6} /* memory for one session */\n"
+      "/* Memory for one session that uses so many threads (mattec_options). */\n"
+      "#define {3}_ARENA_BYTES(threads) ({6}u + ((threads) > 1 ? (threads) : 1) * (size_t){13})\n"
       "#define {3}_ARENA_ALIGNMENT {7}\n"
       "/* At most so much stack does each thread need inside mattec_step; what the C library's\n"
       " * memcpy, memset and pthread functions need comes on top. The pool's threads have it. */\n"
@@ -137,20 +153,22 @@ std::string header_text(const lower::Plan& plan, const std::string& name, const 
       "const mattec_model {0}_model;\n\n"
       "#endif\n",
       name, plan.name, target.name, upper(name), plan.size.width, plan.size.height,
-      MATTEC_SESSION_BYTES + plan.tensor_bytes, arena_alignment, stack_bytes, MATTEC_ABI_VERSION,
+      plan_arena_bytes(plan) - plan.scratch_bytes, arena_alignment, stack_bytes, MATTEC_ABI_VERSION,
       format_bits(MATTEC_COLOR_FORMATS), format_bits(MATTEC_ALPHA_FORMATS),
-      format_bits(foreground_formats(plan)));
+      format_bits(foreground_formats(plan)), plan.scratch_bytes);
 }
 
 nlohmann::ordered_json to_json(const schedules::Reduction& reduction) {
-  nlohmann::ordered_json json = {{"unrolled_groups", reduction.unrolled_groups},
-                                 {"unrolled_columns", reduction.unrolled_columns}};
-  const generators::PairSums& pairs = reduction.pairs;
-  if (pairs.steps > 0)
-    json["pairs"] = {{"first", pairs.first},   {"steps", pairs.steps},
-                     {"blocks", pairs.blocks}, {"columns", pairs.columns},
-                     {"rows", pairs.rows},     {"along_row", pairs.along_row}};
-  return json;
+  const generators::Part& part = reduction.part;
+  return {{"first", part.first},
+          {"steps", part.steps},
+          {"blocks", part.blocks},
+          {"columns", part.columns},
+          {"rows", part.rows},
+          {"along_row", part.along_row},
+          {"unrolled_groups", reduction.unrolled_groups},
+          {"unrolled_columns", reduction.unrolled_columns},
+          {"by_element", reduction.by_element}};
 }
 
 nlohmann::ordered_json to_json(const schedules::Schedule& schedule) {
@@ -178,7 +196,8 @@ std::string manifest_text(const lower::Plan& plan, const KernelSet& set,
       {"target", target.name},
       {"size", fmt::format("{}x{}", plan.size.width, plan.size.height)},
       {"abi_version", MATTEC_ABI_VERSION},
-      {"arena_bytes", MATTEC_SESSION_BYTES + plan.tensor_bytes},
+      {"arena_bytes", plan_arena_bytes(plan)},
+      {"scratch_bytes", plan.scratch_bytes},
       {"arena_alignment", arena_alignment},
       {"stack_bytes", stack_bytes},
       {"frame_formats", format_names(MATTEC_COLOR_FORMATS)},
@@ -233,7 +252,11 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   const KernelSet set = collect(plan, options.name, target);
 
   fix_halide_settings();
-  std::vector<Object> objects = compile_kernels(set, target, options);
+  std::vector<CompiledKernel> compiled = compile_kernels(set, target, options);
+  add_scratch(set, compiled, plan);
+  std::vector<Object> objects;
+  for (size_t i = 0; i < compiled.size(); ++i)
+    objects.push_back({set.symbols[i] + ".o", std::move(compiled[i].object)});
   objects.push_back({options.name + "_runtime.o", rename_runtime(options.name, target)});
   const uint64_t stack_bytes = stack_bytes_of(objects, options.name);
   objects.push_back({options.name + "_model.o",

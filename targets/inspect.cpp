@@ -20,8 +20,24 @@ using llvm::object::ELFObjectFileBase;
 using llvm::object::SectionRef;
 using llvm::object::SymbolRef;
 
+// The same on ARM: `sub sp, sp, #96`, `sub sp, sp, #3, lsl #12`, `stp x29, x30, [sp, #-16]!`; where
+// the frame is aligned `sub x9, sp, #112`, `and sp, x9, #0xffffffffffffffc0`.
+uint64_t stack_growth_on_arm(const Instruction& instruction) {
+  const std::string& operands = instruction.operands;
+  const size_t hash = operands.find('#');
+  if (hash == std::string::npos) return 0;
+  const int64_t amount = std::strtoll(operands.c_str() + hash + 1, nullptr, 0);
+  if (instruction.mnemonic == "sub" && operands.find(" sp,") != std::string::npos) {
+    const bool is_shifted = operands.find("lsl #12") != std::string::npos;
+    return static_cast<uint64_t>(amount) << (is_shifted ? 12 : 0);
+  }
+  if (instruction.mnemonic == "and" && operands.compare(0, 3, "sp,") == 0) return 63;
+  const bool pushes = operands.find("[sp, #-") != std::string::npos && operands.back() == '!';
+  return pushes ? static_cast<uint64_t>(-amount) : 0;
+}
+
 // What an instruction at a function's start adds to its frame on x86-64.
-uint64_t stack_growth(const Instruction& instruction) {
+uint64_t stack_growth_on_x86(const Instruction& instruction) {
   if (instruction.mnemonic.compare(0, 4, "push") == 0) return 8;
   const size_t comma = instruction.operands.find(',');
   if (instruction.operands.size() < 5 || instruction.operands[0] != '$' ||
@@ -88,12 +104,14 @@ class Member {
                   " reaches beyond its section; the file is damaged");
     if (!disassembler_) disassembler_.emplace(object_.makeTriple());
 
+    const auto growth =
+        object_.makeTriple().isAArch64() ? stack_growth_on_arm : stack_growth_on_x86;
     FunctionContents function{name, name_, size, 0, 0, 0};
     disassembler_->walk(llvm::arrayRefFromStringRef(code.substr(start, size)),
-                        [&function](const Instruction& instruction) {
+                        [&function, growth](const Instruction& instruction) {
                           ++function.instructions;
                           function.dot_products += is_dot_product(instruction.mnemonic);
-                          function.stack_bytes += stack_growth(instruction);
+                          function.stack_bytes += growth(instruction);
                         });
     contents_.functions.push_back(function);
   }
@@ -109,8 +127,10 @@ class Member {
 // runtime is at most once on the way down from mattec_step. At the bottom are the functions of one
 // kernel (its own and the one that unpacks its arguments). A function that calls no other may use
 // the red zone, 128 bytes below the stack pointer; only the last one does so.
-uint64_t stack_bound(const std::vector<FunctionContents>& functions) {
-  constexpr uint64_t return_address = 8, red_zone = 128;
+// Those are x86's; on ARM the return address is among what a frame stores, and there is no red
+// zone.
+uint64_t stack_bound(const std::vector<FunctionContents>& functions, bool is_x86) {
+  const uint64_t return_address = is_x86 ? 8 : 0, red_zone = is_x86 ? 128 : 0;
   const std::string runtime_suffix = "_runtime.o";
   std::map<std::string, uint64_t> kernels;
   uint64_t runtime = 0;
@@ -129,24 +149,26 @@ uint64_t stack_bound(const std::vector<FunctionContents>& functions) {
 LibraryContents inspect(const std::string& path, llvm::MemoryBufferRef archive) {
   LibraryContents contents;
   std::set<std::string> defined, wanted;
+  bool is_x86 = false;
   for (const ArchiveMember& member : archive_members(path, archive)) {
     contents.architecture = llvm::Triple::getArchTypeName(member.object->getArch()).str();
+    is_x86 = member.object->getArch() == llvm::Triple::x86_64;
     Member(path, member.name, llvm::cast<ELFObjectFileBase>(*member.object), contents)
         .count(defined, wanted);
   }
   std::set_difference(wanted.begin(), wanted.end(), defined.begin(), defined.end(),
                       std::back_inserter(contents.undefined));
   contents.exported.assign(defined.begin(), defined.end());
-  contents.stack_bytes = stack_bound(contents.functions);
+  contents.stack_bytes = stack_bound(contents.functions, is_x86);
   return contents;
 }
 
 }  // namespace
 
 bool is_dot_product(const std::string& mnemonic) {
-  static const char* const names[] = {"vpdpbusd", "vpdpwssd", "vpmaddwd", "vpmaddubsw",
-                                      "pmaddwd",  "sdot",     "udot",     "usdot",
-                                      "smmla",    "ummla",    "usmmla"};
+  static const char* const names[] = {"vpdpbusd", "vpdpwssd", "vpmaddwd", "vpmaddubsw", "pmaddwd",
+                                      "sdot",     "udot",     "usdot",    "smmla",      "ummla",
+                                      "usmmla",   "smlal",    "smlal2"};
   return std::find(std::begin(names), std::end(names), mnemonic) != std::end(names);
 }
 

@@ -17,12 +17,12 @@ struct FunctionContents {
 };
 
 struct LibraryContents {
-  std::string architecture;     // "x86_64"
-  std::string checksum;         // of the file; empty of an archive in memory
-  uint64_t text_bytes = 0;      // machine code
-  uint64_t constant_bytes = 0;  // read-only data: weights and tables (relocated ones too)
-  uint64_t data_bytes = 0;      // writable, initialised or not: none, if all is well
-  uint64_t stack_bytes = 0;     // upper bound of a thread's stack inside mattec_step (x86-64)
+  std::string architecture;            // "x86_64"
+  std::string checksum;                // of the file; empty of an archive in memory
+  uint64_t text_bytes = 0;             // machine code
+  uint64_t constant_bytes = 0;         // read-only data: weights and tables (relocated ones too)
+  uint64_t data_bytes = 0;             // writable, initialised or not: none, if all is well
+  uint64_t stack_bytes = 0;            // upper bound of a thread's stack inside mattec_step
   std::vector<std::string> undefined;  // symbols that no member defines, sorted
   std::vector<std::string> exported;   // global symbols that a linker sees, sorted
   std::vector<FunctionContents> functions;

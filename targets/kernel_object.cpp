@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "schedules/apply.h"
 #include "targets/objects.h"
+#include "targets/scratch.h"
 
 namespace mattec::targets {
 namespace {
@@ -18,17 +19,18 @@ Halide::Target halide_target(const Target& target) {
 
 }  // namespace
 
-Bytes compile_kernel(const lower::Kernel& kernel, const schedules::Schedule& schedule,
-                     const std::string& symbol, const Target& target) {
+CompiledKernel compile_kernel(const lower::Kernel& kernel, const schedules::Schedule& schedule,
+                              const std::string& symbol, const Target& target) {
   try {
     const generators::Pipeline pipeline = schedules::apply(schedule, kernel);
     // No metadata: it would hold names that Halide numbers through the whole process.
-    const Halide::Module module =
-        Halide::Pipeline(pipeline.output)
-            .compile_to_module(pipeline.arguments, symbol, halide_target(target),
-                               Halide::LinkageType::ExternalPlusArgv);
+    HeapIntoScratch scratch;
+    Halide::Pipeline kernels(pipeline.output);
+    kernels.add_custom_lowering_pass(&scratch, {});
+    const Halide::Module module = kernels.compile_to_module(
+        pipeline.arguments, symbol, halide_target(target), Halide::LinkageType::ExternalPlusArgv);
     const Halide::Buffer<uint8_t> object = module.compile_to_buffer();
-    return Bytes(object.begin(), object.end());
+    return {Bytes(object.begin(), object.end()), scratch.bytes()};
   } catch (const Halide::Error& error) {  // not a std::exception
     throw Error("kernel " + symbol + " (" + lower::name_of(kernel) + "): " + error.what());
   }

@@ -105,15 +105,27 @@ static_assert(int{lower::wanted_by_states} == MATTEC_FOR_STATES &&
               int{lower::wanted_by_alpha} == MATTEC_FOR_ALPHA &&
               int{lower::wanted_by_foreground} == MATTEC_FOR_FOREGROUND);
 
+int64_t base_of(lower::Buffer buffer) {
+  switch (buffer) {
+    case lower::Buffer::arena:
+      return MATTEC_IN_ARENA;
+    case lower::Buffer::constants:
+      return MATTEC_IN_CONSTANTS;
+    case lower::Buffer::scratch:
+      return MATTEC_IN_SCRATCH;
+  }
+  throw Error("an operand of no known buffer");
+}
+
 Constant* Emitter::step(size_t index, const std::string& symbol) {
   const lower::Step& step = plan_.steps[index];
   const std::string name = prefix_ + "_step" + std::to_string(index);
   std::vector<Constant*> operands, halos;
   for (const lower::Operand& operand : step.operands) {
-    const bool stored = operand.storage >= 0;
+    const bool stored = operand.buffer == lower::Buffer::arena;
     const int64_t start = stored ? plan_.storages[size_t(operand.storage)].offset : 0;
-    operands.push_back(record({number(stored ? MATTEC_IN_ARENA : MATTEC_IN_CONSTANTS),
-                               number(start + operand.offset), number(operand.row_advance)}));
+    operands.push_back(record({number(base_of(operand.buffer)), number(start + operand.offset),
+                               number(operand.row_advance)}));
   }
   for (const int storage : step.written) halos.push_back(halo(plan_.storages[size_t(storage)]));
   if (operands.size() > MATTEC_MAX_OPERANDS)
@@ -152,14 +164,26 @@ void Emitter::emit_plan(const std::vector<std::string>& kernel_symbols) {
   Constant* const states_array = states();
   Constant* const frames_array = frames();
   // The order of mattec_plan.
-  Constant* plan = record(
-      {external(prefix_ + "_functions"), number(MATTEC_ABI_VERSION), number(plan_.size.width),
-       number(plan_.size.height), number(MATTEC_SESSION_BYTES + plan_.tensor_bytes), number(64),
-       number(MATTEC_SESSION_BYTES), number(stack_bytes_), number(cpu_features_),
-       bytes(prefix_ + "_constants", constants_), frames_array,
-       number(int64_t(plan_.frames.size())), array(prefix_ + "_steps", steps),
-       number(int64_t(steps.size())), states_array, number(int64_t(plan_.states.size())),
-       output(plan_.alpha), output(plan_.foreground)});
+  Constant* plan = record({external(prefix_ + "_functions"),
+                           number(MATTEC_ABI_VERSION),
+                           number(plan_.size.width),
+                           number(plan_.size.height),
+                           number(plan_arena_bytes(plan_)),
+                           number(64),
+                           number(MATTEC_SESSION_BYTES),
+                           number(plan_.is_signed ? 0x80 : 0),
+                           number(plan_.scratch_bytes),
+                           number(stack_bytes_),
+                           number(cpu_features_),
+                           bytes(prefix_ + "_constants", constants_),
+                           frames_array,
+                           number(int64_t(plan_.frames.size())),
+                           array(prefix_ + "_steps", steps),
+                           number(int64_t(steps.size())),
+                           states_array,
+                           number(int64_t(plan_.states.size())),
+                           output(plan_.alpha),
+                           output(plan_.foreground)});
   auto* global = new llvm::GlobalVariable(
       module_, plan->getType(), true, llvm::GlobalValue::ExternalLinkage, plan, prefix_ + "_model");
   global->setAlignment(llvm::Align(8));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lower/plan.h"
+#include "runtime/model.h"
 #include "schedules/schedule.h"
 #include "targets/target.h"
 
@@ -18,10 +19,20 @@ struct Object {
   Bytes bytes;
 };
 
+struct CompiledKernel {
+  Bytes object;
+  int64_t scratch_bytes = 0;  // 0: it takes no such buffer
+};
+
 // Compiles one kernel; the object defines `symbol` and `symbol`_argv. Same input, same bytes, after
 // fix_halide_settings().
-Bytes compile_kernel(const lower::Kernel& kernel, const schedules::Schedule& schedule,
-                     const std::string& symbol, const Target& target);
+CompiledKernel compile_kernel(const lower::Kernel& kernel, const schedules::Schedule& schedule,
+                              const std::string& symbol, const Target& target);
+
+// Of the arena for one thread; each further one takes plan.scratch_bytes more.
+inline int64_t plan_arena_bytes(const lower::Plan& plan) {
+  return MATTEC_SESSION_BYTES + plan.tensor_bytes + plan.scratch_bytes;
+}
 
 // The records of runtime/model.h with the constants: defines <prefix>_model, wants
 // <prefix>_functions and, for step i, `kernel_symbols[i]`_argv. `stack_bytes`: what a thread needs

@@ -42,12 +42,42 @@ lower::Isa avx512vnni_isa() {
   return isa;
 }
 
+// smlal and smlal2 by element: 8 products of 16-bit factors, in two registers of sums.
+lower::Isa neon_isa() {
+  lower::Isa isa;
+  isa.vector_bytes = 16;
+  isa.vector_registers = 32;
+  isa.signed_inputs = true;
+  isa.dot_product_depth = 1;
+  isa.factor_bits = 16;
+  isa.by_element = true;
+  isa.accumulators = 12;
+  return isa;
+}
+
+// sdot by element, of signed by signed bytes.
+lower::Isa dotprod_isa() {
+  lower::Isa isa;
+  isa.vector_bytes = 16;
+  isa.vector_registers = 32;
+  isa.signed_inputs = true;
+  isa.dot_product_depth = 4;
+  isa.factor_bits = 8;
+  isa.by_element = true;
+  isa.accumulators = 16;
+  return isa;
+}
+
 std::vector<Target> make_targets() {
   const std::string triple = "x86_64-unknown-linux-gnu";
+  const std::string arm_triple = "aarch64-unknown-linux-gnu";
   return {
-      {"x86-64-avx2", avx2, triple, "x86-64", MATTEC_CPU_AVX2, avx2_isa()},
-      {"x86-64-avx512vnni", avx512, triple, "x86-64", MATTEC_CPU_AVX2 | MATTEC_CPU_AVX512_ICELAKE,
-       avx512vnni_isa()},
+      {"x86-64-avx2", avx2, triple, "x86-64", true, MATTEC_CPU_AVX2, avx2_isa()},
+      {"x86-64-avx512vnni", avx512, triple, "x86-64", true,
+       MATTEC_CPU_AVX2 | MATTEC_CPU_AVX512_ICELAKE, avx512vnni_isa()},
+      {"arm-64", "arm-64-linux", arm_triple, "arm-64", true, 0, neon_isa(), "cortex-a53"},
+      {"arm-64-dotprod", "arm-64-linux-arm_dot_prod", arm_triple, "arm-64", true,
+       MATTEC_CPU_ARM_DOTPROD, dotprod_isa(), "cortex-a76"},
   };
 }
 

@@ -14,8 +14,11 @@ struct Target {
   std::string halide;        // Halide target string: architecture, system, instruction sets
   std::string llvm_triple;   // of the objects that hold tables and weights
   std::string architecture;  // "x86-64": selects the runtime's object
+  bool is_hosted = true;     // an operating system with POSIX threads; else firmware
   int64_t cpu_features = 0;  // runtime/model.h: what mattec_init checks
   lower::Isa isa;
+  // For qemu's user mode, the least processor that has these instruction sets; empty: none.
+  std::string emulated_cpu = {};
 };
 
 // Every target that this compiler emits.

@@ -2,133 +2,65 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "base/error.h"
 #include "ir/interpreter.h"
-#include "runtime/model.h"
 #include "targets/compile.h"
-#include "targets/load_library.h"
-#include "targets/target.h"
+#include "targets/runner.h"
+#include "tests/target_names.h"
 
-// In a test's body: leaves it where this processor cannot run the target's code.
-#define MATTEC_NEED_TARGET(name)                                       \
-  if (!mattec::targets::host_runs(mattec::targets::find_target(name))) \
-  GTEST_SKIP() << "this processor does not run " << (name)
+// In a test's body: leaves it where the target's code runs neither here nor emulated.
+#define MATTEC_NEED_TARGET(name)                                                              \
+  if (const std::string why = targets::why_not_run(targets::find_target(name)); !why.empty()) \
+  GTEST_SKIP() << why
 
 namespace mattec::test {
 
-// Of every target that the compiler knows.
-inline std::vector<const char*> target_names() {
-  std::vector<const char*> names;
-  for (const targets::Target& target : targets::known_targets())
-    names.push_back(target.name.c_str());
-  return names;
-}
-
-// A compiled library in this process with one session.
+// A compiled library with one session.
 class CompiledNetwork {
  public:
   CompiledNetwork(const ir::Graph& graph, const targets::CompileOptions& options, int threads)
       : compiled_(std::make_shared<targets::CompiledLibrary>(targets::compile(graph, options))),
-        library_(load(*compiled_, options.name)),
-        size_(options.size) {
-    open(threads);
-  }
+        runner_(targets::run_library(*compiled_, options.name)),
+        session_(runner_->open(threads)) {}
   // Another session of the same library.
   CompiledNetwork(const CompiledNetwork& other, int threads)
-      : compiled_(other.compiled_), library_(other.library_), size_(other.size_) {
-    open(threads);
-  }
-  ~CompiledNetwork() { mattec_close(session_); }
+      : compiled_(other.compiled_), runner_(other.runner_), session_(runner_->open(threads)) {}
   CompiledNetwork(const CompiledNetwork&) = delete;
   CompiledNetwork& operator=(const CompiledNetwork&) = delete;
 
   // One frame; `alpha` and `fgr` (R, G, B) may be null.
   void step(const std::vector<uint8_t>& rgb, std::vector<uint8_t>* alpha,
             std::vector<uint8_t>* fgr) {
-    const size_t pixels = static_cast<size_t>(size_.height) * size_.width;
-    const mattec_image frame = {const_cast<uint8_t*>(rgb.data()), size_.width, size_.height,
-                                size_.width * 3, MATTEC_RGB};
-    mattec_outputs outputs{};
-    if (alpha != nullptr) {
-      alpha->assign(pixels, 0xAB);
-      outputs.alpha = {alpha->data(), size_.width, size_.height, size_.width, MATTEC_GRAY};
-    }
-    if (fgr != nullptr) {
-      fgr->assign(pixels * 3, 0xAB);
-      outputs.foreground = {fgr->data(), size_.width, size_.height, size_.width * 3, MATTEC_RGB};
-    }
-    ASSERT_EQ(mattec_step(session_, &frame, nullptr, &outputs), MATTEC_OK);
+    ASSERT_EQ(session_->step(rgb, alpha, fgr), MATTEC_OK);
   }
-  void reset() { mattec_reset(session_); }
+  void reset() { session_->reset(); }
   const targets::CompiledLibrary& compiled() const { return *compiled_; }
+  // Of all storages; valid until the next step.
+  const uint8_t* tensors() const { return session_->tensors(); }
 
-  // One integer of a storage's interior.
-  int32_t at(const lower::Storage& storage, int y, int x, int c) const {
+  // One integer of a storage's interior, as it is stored.
+  int32_t at(const uint8_t* tensors, const lower::Storage& storage, int y, int x, int c) const {
     const uint8_t* element =
-        tensors_ + storage.offset + storage.position(y, x) + c * storage.element_bytes;
-    if (storage.element_bytes == 1) return *element;
+        tensors + storage.offset + storage.position(y, x) + c * storage.element_bytes;
+    if (storage.element_bytes == 1)
+      return compiled_->plan.is_signed ? static_cast<int8_t>(*element) : *element;
     int16_t value = 0;
     std::memcpy(&value, element, sizeof value);
     return value;
   }
 
  private:
-  // The arena ends where memory ends, so that a kernel that reads beyond it crashes; it starts as
-  // noise, so that a kernel that relies on zeros differs.
-  void open(int threads) {
-    const auto* plan = reinterpret_cast<const mattec_plan*>(library_.model());
-    const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-    const auto bytes = static_cast<size_t>(plan->arena_bytes);
-    const size_t usable = (bytes + page - 1) / page * page;
-    void* mapped =
-        ::mmap(nullptr, usable + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED) throw Error("no memory for the arena");
-    memory_ = std::shared_ptr<void>(mapped, [=](void* at) { ::munmap(at, usable + page); });
-    ::mprotect(static_cast<uint8_t*>(mapped) + usable, page, PROT_NONE);
-    uint8_t* arena = static_cast<uint8_t*>(mapped) + usable - bytes;
-    std::memset(arena, 0xAB, bytes);
-    tensors_ = arena + plan->tensors_offset;
-    EXPECT_NE(
-        compiled_->manifest.find("\"stack_bytes\": " + std::to_string(plan->stack_bytes) + ","),
-        std::string::npos);
-    mattec_options session_options{};
-    session_options.threads = threads;
-    const mattec_status status =
-        mattec_init(library_.model(), arena, bytes, &session_options, &session_);
-    if (status != MATTEC_OK) throw Error(mattec_message(library_.model(), status));
-  }
-
-  static targets::LoadedLibrary load(const targets::CompiledLibrary& compiled,
-                                     const std::string& name) {
-    const std::filesystem::path path =
-        std::filesystem::temp_directory_path() / (name + std::to_string(::getpid()) + ".a");
-    std::ofstream(path, std::ios::binary)
-        .write(reinterpret_cast<const char*>(compiled.archive.data()),
-               static_cast<std::streamsize>(compiled.archive.size()));
-    const targets::LoadedLibrary library = targets::LoadedLibrary::load(path.string());
-    std::filesystem::remove(path);
-    return library;
-  }
-
   std::shared_ptr<const targets::CompiledLibrary> compiled_;
-  targets::LoadedLibrary library_;
-  ir::Size size_;
-  std::shared_ptr<void> memory_;
-  uint8_t* tensors_ = nullptr;
-  mattec_session* session_ = nullptr;
+  std::shared_ptr<targets::Runner> runner_;
+  std::unique_ptr<targets::RunningSession> session_;
 };
 
 inline ir::TensorId tensor_called(const ir::Graph& graph, const std::string& name) {
@@ -161,8 +93,8 @@ inline bool holds_no_tensor(const ir::Graph& graph, const lower::Storage& storag
 }
 
 // The first integer of the tensor that differs from the interpreter's.
-inline std::string difference(const CompiledNetwork& network, const lower::StoredTensor& stored,
-                              const ir::IntegerTensor& wanted) {
+inline std::string difference(const CompiledNetwork& network, const uint8_t* tensors,
+                              const lower::StoredTensor& stored, const ir::IntegerTensor& wanted) {
   const lower::Storage& storage =
       network.compiled().plan.storages[static_cast<size_t>(stored.storage)];
   if (static_cast<size_t>(wanted.channels) != stored.channels.size())
@@ -170,7 +102,9 @@ inline std::string difference(const CompiledNetwork& network, const lower::Store
   for (int y = 0; y < storage.size.height; ++y)
     for (int x = 0; x < storage.size.width; ++x)
       for (int c = 0; c < wanted.channels; ++c) {
-        const int found = network.at(storage, y, x, stored.channels[static_cast<size_t>(c)]);
+        const int found =
+            network.at(tensors, storage, y, x, stored.channels[static_cast<size_t>(c)]) +
+            stored.offset;
         if (found != wanted.at(y, x, c))
           return stored.name + " at row " + std::to_string(y) + " column " + std::to_string(x) +
                  " channel " + std::to_string(c) + ": " + std::to_string(found) + ", interpreter " +
@@ -184,6 +118,7 @@ inline std::string difference(const CompiledNetwork& network, const lower::Store
 inline std::string first_difference(const CompiledNetwork& network, const ir::Graph& graph,
                                     const ir::Interpreter& oracle) {
   const lower::Plan& plan = network.compiled().plan;
+  const uint8_t* const tensors = network.tensors();
   std::vector<bool> compared(plan.storages.size(), false);
   std::map<int, std::string> differences;  // by the operation that makes the tensor
   for (const lower::StoredTensor& stored : plan.stored) {
@@ -191,7 +126,7 @@ inline std::string first_difference(const CompiledNetwork& network, const ir::Gr
     const ir::TensorId id = tensor_called(graph, stored.name);
     if (id == ir::no_tensor && stored.name == "matte") continue;  // foreground and alpha are slices
     if (id == ir::no_tensor) return stored.name + " is no tensor of the graph";
-    const std::string found = difference(network, stored, oracle.tensor(id));
+    const std::string found = difference(network, tensors, stored, oracle.tensor(id));
     if (!found.empty()) differences.emplace(graph.producer(id), found);
   }
   for (size_t i = 0; i < compared.size(); ++i)

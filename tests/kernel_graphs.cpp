@@ -117,7 +117,8 @@ class Builder {
     const TensorId squeezed = make_.conv({pooled}, fc);
     fc.output_channels = count;
     fc.activation = Activation::hardsigmoid;
-    const TensorId gate = make_.conv_to({squeezed}, fc, make_.grid(count, true));
+    const TensorId gate =
+        make_.conv_to({squeezed}, fc, make_.grid(count, make_.uniform(0, 1) == 0));
     return make_.op(OpKind::mul, {x, gate}, make_.grid(count, false));
   }
 

@@ -296,14 +296,6 @@ TEST(LowerErrors, ProductOfTwoTensors) {
   EXPECT_ERROR(network.finish(), "only products with a gate of one pixel");
 }
 
-TEST(LowerErrors, GateThatIsNotZeroBased) {
-  Network network;
-  const TensorId gate =
-      network.make.op(OpKind::global_avg_pool, {network.x}, ir::Grid{8, false, {0.01F}, {1}});
-  network.x = network.make.op(OpKind::mul, {network.x, gate}, network.make.grid(8, false));
-  EXPECT_ERROR(network.finish(), "a gate must have zero point 0");
-}
-
 TEST(LowerErrors, ResetGateThatIsNotZeroBased) {
   Network network;
   ir::Graph& graph = network.make.graph;

@@ -14,15 +14,8 @@
 namespace mattec::runtime {
 namespace {
 
-constexpr const char* architecture =
-#if defined(__x86_64__)
-    "x86-64";
-#else
-    "arm-64";
-#endif
-
-std::string object_text() {
-  const Embedded object = runtime_object(architecture);
+std::string object_text(const std::string& architecture, bool is_hosted) {
+  const Embedded object = runtime_object(architecture, is_hosted);
   return {reinterpret_cast<const char*>(object.data), object.size};
 }
 
@@ -44,37 +37,40 @@ std::set<std::string> symbols(const std::string& file, const std::string& option
   return found;
 }
 
-TEST(RuntimeObject, DefinesOneSymbolAndWantsPthreadAlone) {
-  const std::filesystem::path file =
-      std::filesystem::path(testing::TempDir()) / "mattec_runtime_object_test.o";
-  std::ofstream(file, std::ios::binary) << object_text();
-  EXPECT_EQ(symbols(file.string(), "--defined-only --extern-only"),
-            (std::set<std::string>{"D mattec_runtime_functions"}));
-  for (const std::string& symbol : symbols(file.string(), "--undefined-only"))
-    EXPECT_EQ(symbol.rfind("U pthread_", 0), 0U) << symbol;
-  std::filesystem::remove(file);
+class RuntimeObject : public testing::TestWithParam<const char*> {};
+
+// Of every architecture, hosted or not.
+TEST_P(RuntimeObject, DefinesOneSymbolAndWantsLittle) {
+  for (const bool is_hosted : {true, false}) {
+    const std::string object = object_text(GetParam(), is_hosted);
+    EXPECT_EQ(object.substr(0, 4), "\177ELF");
+    EXPECT_LT(object.size(), 32768U);
+    EXPECT_EQ(object.find(MATTEC_SOURCE_DIR), std::string::npos);
+    const std::filesystem::path file =
+        std::filesystem::path(testing::TempDir()) / "mattec_runtime_object_test.o";
+    std::ofstream(file, std::ios::binary) << object;
+    EXPECT_EQ(symbols(file.string(), "--defined-only --extern-only"),
+              (std::set<std::string>{"D mattec_runtime_functions"}));
+    const std::set<std::string> wanted = symbols(file.string(), "--undefined-only");
+    for (const std::string& symbol : wanted)
+      EXPECT_TRUE(symbol.rfind("U pthread_", 0) == 0 || symbol == "U getauxval") << symbol;
+    EXPECT_EQ(wanted.empty(), !is_hosted);
+    std::filesystem::remove(file);
+  }
 }
 
-TEST(RuntimeObject, FirmwareFormWantsNothing) {
-  EXPECT_EQ(symbols(MATTEC_BARE_OBJECT, "--defined-only --extern-only"),
-            (std::set<std::string>{"D mattec_runtime_functions"}));
-  EXPECT_EQ(symbols(MATTEC_BARE_OBJECT, "--undefined-only"), std::set<std::string>{});
-}
+INSTANTIATE_TEST_SUITE_P(Architectures, RuntimeObject, testing::Values("x86-64", "arm-64"),
+                         [](const testing::TestParamInfo<const char*>& info) {
+                           return std::string(info.param, 3);
+                         });
 
-TEST(RuntimeObject, IsSmallAndFreeOfPaths) {
-  const std::string object = object_text();
-  EXPECT_EQ(object.substr(0, 4), "\177ELF");
-  EXPECT_LT(object.size(), 32768U);
-  EXPECT_EQ(object.find(MATTEC_SOURCE_DIR), std::string::npos);
-}
-
-TEST(RuntimeObject, UnknownArchitectureIsAnError) {
+TEST(RuntimeObjectErrors, UnknownArchitecture) {
   try {
-    runtime_object("pdp-11");
+    runtime_object("pdp-11", true);
     FAIL();
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("pdp-11"), std::string::npos) << error.what();
-    EXPECT_NE(std::string(error.what()).find(architecture), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("scripts/setup"), std::string::npos) << error.what();
   }
 }
 

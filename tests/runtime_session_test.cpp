@@ -62,6 +62,15 @@ TEST_F(Session, RefusesAnUnfitArenaAndLeavesItAlone) {
   for (size_t i = 0; i < bytes(); ++i) ASSERT_EQ(network.arena[i], 0xCD);
 }
 
+TEST_F(Session, WantsScratchForEveryThread) {
+  network.plan.scratch_bytes = 64;
+  mattec_options options = {1, nullptr, nullptr};
+  EXPECT_EQ(init(network.arena, bytes(), &options), MATTEC_OK);
+  mattec_close(session);
+  options.threads = 3;
+  EXPECT_EQ(init(network.arena, bytes() + 127, &options), MATTEC_ERROR_ARENA_TOO_SMALL);
+}
+
 TEST_F(Session, RefusesAProcessorWithoutTheTargetsInstructions) {
   network.plan.cpu_features = 1 << 30;  // an instruction set that this runtime has not heard of
   EXPECT_EQ(init(), MATTEC_ERROR_UNSUPPORTED_CPU);

@@ -4,6 +4,7 @@
 
 #include "targets/inspect.h"
 #include "tests/compiled_archive.h"
+#include "tests/target_names.h"
 
 namespace mattec::test {
 namespace {
@@ -18,7 +19,7 @@ const char program[] = R"(
 #include <ucontext.h>
 #include "rvm.h"
 
-static _Alignas(RVM_ARENA_ALIGNMENT) unsigned char arena[RVM_ARENA_BYTES];
+static _Alignas(RVM_ARENA_ALIGNMENT) unsigned char arena[RVM_ARENA_BYTES(1)];
 static unsigned char frame_pixels[RVM_HEIGHT * RVM_WIDTH * 4];
 static unsigned char alpha_pixels[RVM_HEIGHT * RVM_WIDTH * 4];
 static unsigned char foreground_pixels[RVM_HEIGHT * RVM_WIDTH * 4];
@@ -75,12 +76,13 @@ int main(void) {
     alphas |= bit(format, step(MATTEC_RGB, format, MATTEC_RGB));
     foregrounds |= bit(format, step(MATTEC_RGB, MATTEC_GRAY, format));
   }
-  printf("{\"size\": \"%dx%d\", \"arena_bytes\": %d, \"arena_alignment\": %d, "
+  printf("{\"size\": \"%dx%d\", \"arena_bytes\": %d, \"scratch_bytes\": %d, \"arena_alignment\": %d, "
          "\"stack_bytes\": %d, \"abi_version\": %d, \"frame_formats\": %d, "
          "\"alpha_formats\": %d, \"foreground_formats\": %d, \"runs\": %s, "
          "\"frames_taken\": %d, \"alphas_taken\": %d, \"foregrounds_taken\": %d, "
          "\"stack_used\": %d}",
-         RVM_WIDTH, RVM_HEIGHT, RVM_ARENA_BYTES, RVM_ARENA_ALIGNMENT, RVM_STACK_BYTES,
+         RVM_WIDTH, RVM_HEIGHT, (int)sizeof arena,
+         (int)((RVM_ARENA_BYTES(5) - RVM_ARENA_BYTES(0)) / 4), RVM_ARENA_ALIGNMENT, RVM_STACK_BYTES,
          RVM_ABI_VERSION, RVM_FRAME_FORMATS, RVM_ALPHA_FORMATS, RVM_FOREGROUND_FORMATS,
          session ? "true" : "false", frames, alphas, foregrounds, session ? used_stack() : 0);
   return 0;
@@ -100,24 +102,27 @@ class Header : public testing::TestWithParam<const char*> {};
 
 TEST_P(Header, AgreesWithManifestInspectionAndLibrary) {
   const ScratchFolder folder;
+  const targets::Target& target = targets::find_target(GetParam());
   const targets::CompiledLibrary compiled = compile_example(GetParam(), "rvm");
   targets::write_library(compiled, "rvm", folder.path());
   const std::string at = folder / GetParam();
   write_text(folder / "main.c", program);
   const Outcome built =
-      run(std::string(MATTEC_CC) + " -std=gnu11 -O1 -Wall -Wextra -Werror -I" + at + " " +
+      run(c_compiler_of(target, MATTEC_CC) + " -std=gnu11 -O1 -Wall -Wextra -Werror -I" + at + " " +
           (folder / "main.c") + " " + at + "/librvm.a -lpthread -o " + (folder / "main"));
   ASSERT_EQ(built.status, 0) << built.output;
-  const Outcome played = run(folder / "main");
+  const Outcome played = run(emulator_of(target) + (folder / "main"));
   ASSERT_EQ(played.status, 0) << played.output;
   const Json header = Json::parse(played.output);
 
   const Json manifest = Json::parse(compiled.manifest);
-  for (const char* key : {"size", "arena_bytes", "arena_alignment", "stack_bytes", "abi_version"})
+  for (const char* key :
+       {"size", "arena_bytes", "scratch_bytes", "arena_alignment", "stack_bytes", "abi_version"})
     EXPECT_EQ(header[key], manifest[key]) << key;
   for (const char* key : {"frame_formats", "alpha_formats", "foreground_formats"})
     EXPECT_EQ(header[key], format_bits(manifest[key])) << key;
   EXPECT_EQ(header["stack_bytes"], targets::inspect_library(at + "/librvm.a").stack_bytes);
+  EXPECT_LE(header["stack_bytes"], 16384);
 
   if (!header["runs"].get<bool>()) GTEST_SKIP() << "this processor does not run " << GetParam();
   EXPECT_EQ(header["frames_taken"], header["frame_formats"]);
@@ -128,10 +133,7 @@ TEST_P(Header, AgreesWithManifestInspectionAndLibrary) {
   EXPECT_GE(header["stack_used"].get<int>() + 1024, header["stack_bytes"].get<int>());
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Header, testing::Values("x86-64-avx2", "x86-64-avx512vnni"),
-                         [](const testing::TestParamInfo<const char*>& info) {
-                           return std::string(info.param) == "x86-64-avx2" ? "avx2" : "vnni";
-                         });
+INSTANTIATE_TEST_SUITE_P(Targets, Header, testing::ValuesIn(target_names()), test_name_of);
 
 }  // namespace
 }  // namespace mattec::test

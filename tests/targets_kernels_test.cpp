@@ -5,6 +5,7 @@
 #include <random>
 #include <tuple>
 
+#include "base/error.h"
 #include "ir/verify.h"
 #include "tests/compiled_network.h"
 #include "tests/ir_graphs.h"
@@ -23,10 +24,9 @@ struct Case {
 };
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
-  std::string name = info.param.target + "_seed" + std::to_string(info.param.seed) + "_" +
-                     std::to_string(info.param.size.width) + "x" +
-                     std::to_string(info.param.size.height);
-  std::replace(name.begin(), name.end(), '-', '_');
+  const std::string name =
+      test_name(info.param.target) + "_seed" + std::to_string(info.param.seed) + "_" +
+      std::to_string(info.param.size.width) + "x" + std::to_string(info.param.size.height);
   return name + (info.param.extreme ? "_extreme" : "");
 }
 
@@ -110,7 +110,7 @@ TEST_P(LargestSums, EqualTheInterpreter) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, LargestSums, testing::ValuesIn(target_names()));
+INSTANTIATE_TEST_SUITE_P(Targets, LargestSums, testing::ValuesIn(target_names()), test_name_of);
 
 // Alpha and foreground need not be two convolutions of the same tensors.
 class Outputs : public testing::TestWithParam<const char*> {
@@ -162,7 +162,29 @@ TEST_P(Outputs, SlicesThatOthersRead) {
   expect_equal_outputs(make.graph);
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Outputs, testing::ValuesIn(target_names()));
+INSTANTIATE_TEST_SUITE_P(Targets, Outputs, testing::ValuesIn(target_names()), test_name_of);
+
+// Instead of an illegal instruction.
+TEST(WrongProcessor, IsRefusedByInit) {
+  const std::string target = "arm-64-dotprod";
+  MATTEC_NEED_TARGET(target);
+  targets::CompileOptions options;
+  options.target = target;
+  options.size = {16, 16};
+  const targets::CompiledLibrary library = targets::compile(random_matting_graph(1, 9), options);
+  const auto refusal = [&](const char* cpu) {
+    try {
+      targets::run_library(library, options.name, cpu)->open(1);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("runs");
+  };
+  EXPECT_EQ(
+      refusal("cortex-a53"),
+      "mattec_init answers " + std::to_string(MATTEC_ERROR_UNSUPPORTED_CPU) + " under cortex-a53");
+  EXPECT_EQ(refusal("cortex-a76"), "runs");
+}
 
 std::vector<Case> cases() {
   std::vector<Case> made;

@@ -71,9 +71,7 @@ std::vector<Case> cases() {
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
   const Case& now = info.param;
-  std::string target = now.target;
-  std::replace(target.begin(), target.end(), '-', '_');
-  return target + "_w" + std::to_string(now.weight_bits) + "a" +
+  return test_name(now.target) + "_w" + std::to_string(now.weight_bits) + "a" +
          std::to_string(now.activation_bits) + "_" + std::to_string(now.size.width) + "x" +
          std::to_string(now.size.height);
 }

@@ -65,13 +65,7 @@ TEST_P(Rvm, EqualsTheInterpreterAt512x288) {
   expect_equal(quantized_rvm(4, 8), options, generated_clip(2, options.size, 2), 2);
 }
 
-std::string name_of(const testing::TestParamInfo<const char*>& info) {
-  std::string name = info.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Targets, Rvm, testing::ValuesIn(target_names()), name_of);
+INSTANTIATE_TEST_SUITE_P(Targets, Rvm, testing::ValuesIn(target_names()), test_name_of);
 
 }  // namespace
 }  // namespace mattec::test

@@ -62,7 +62,7 @@ Json describe(const std::string& path) {
   result["architecture"] = contents.architecture;
   result["text_bytes"] = contents.text_bytes;
   result["constant_bytes"] = contents.constant_bytes;
-  for (const char* key : {"weight_bytes", "arena_bytes", "gmac"})
+  for (const char* key : {"weight_bytes", "arena_bytes", "scratch_bytes", "gmac"})
     if (manifest.is_object() && manifest.contains(key)) result[key] = manifest[key];
   result["data_bytes"] = contents.data_bytes;
   result["stack_bytes"] = contents.stack_bytes;
@@ -107,8 +107,9 @@ void print(const Json& library) {
   fmt::print("  text {}, constants {} (weights {}), writable data {}\n",
              kilobytes(library["text_bytes"]), kilobytes(library["constant_bytes"]),
              kilobytes(library.value("weight_bytes", Json())), kilobytes(library["data_bytes"]));
-  fmt::print("  arena {}, stack at most {}\n", kilobytes(library.value("arena_bytes", Json())),
-             kilobytes(library["stack_bytes"]));
+  fmt::print("  arena {}, for each further thread {}, stack at most {}\n",
+             kilobytes(library.value("arena_bytes", Json())),
+             kilobytes(library.value("scratch_bytes", Json())), kilobytes(library["stack_bytes"]));
   fmt::print("  undefined symbols: {}\n\n", joined(library["undefined_symbols"]));
 
   size_t width = 6;

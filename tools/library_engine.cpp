@@ -83,7 +83,8 @@ LibrarySession::LibrarySession(const targets::LoadedLibrary& library, const std:
   if (plan.abi_version != MATTEC_ABI_VERSION)
     throw Error(path + ": was compiled by another mattec version; compile it again");
   const auto alignment = static_cast<size_t>(plan.arena_alignment);
-  const auto bytes = static_cast<size_t>(plan.arena_bytes);
+  const auto bytes =
+      static_cast<size_t>(plan.arena_bytes + (std::max(threads, 1) - 1) * plan.scratch_bytes);
   arena_.reset(static_cast<uint8_t*>(
       std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)));
   if (!arena_) throw Error(fmt::format("{}: needs {} bytes of memory", path, bytes));

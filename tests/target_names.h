@@ -1,0 +1,43 @@
+// Every target that the compiler knows, for tests that run on all of them.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "targets/target.h"
+
+namespace mattec::test {
+
+inline std::vector<const char*> target_names() {
+  std::vector<const char*> names;
+  for (const targets::Target& target : targets::known_targets())
+    names.push_back(target.name.c_str());
+  return names;
+}
+
+// GoogleTest takes letters, digits and underscores.
+inline std::string test_name(std::string target) {
+  std::replace(target.begin(), target.end(), '-', '_');
+  return target;
+}
+inline std::string test_name_of(const testing::TestParamInfo<const char*>& info) {
+  return test_name(info.param);
+}
+
+// A C compiler for the target's programs, and what stands before such a program to run it; the
+// compiler's first word is `native` for this machine's own architecture.
+inline std::string c_compiler_of(const targets::Target& target, const std::string& native) {
+  return target.emulated_cpu.empty() || targets::host_runs(target)
+             ? native
+             : "aarch64-linux-gnu-gcc -static";
+}
+inline std::string emulator_of(const targets::Target& target) {
+  return target.emulated_cpu.empty() || targets::host_runs(target)
+             ? ""
+             : "qemu-aarch64 -cpu " + target.emulated_cpu + " ";
+}
+
+}  // namespace mattec::test
