@@ -56,24 +56,57 @@ Expr round_biased(const Expr& value) { return reinterpret<int32_t>(value + lower
 
 Expr rounded(const Expr& value) { return (value + lower::rounding_magic) - lower::rounding_magic; }
 
+Constants::Range Constants::range(int first_row) const {
+  const Expr zero_point = at(first_row), low = at(first_row + 1), high = at(first_row + 2);
+  if (kernel_.clamps_in_16_bits)
+    return {cast<int16_t>(zero_point), cast<int16_t>(low), cast<int16_t>(high)};
+  return {zero_point, reinterpret<float>(low), reinterpret<float>(high)};
+}
+
+namespace {
+
+// A value, less the zero point, rounded into its range: as an integer that lacks the zero point
+// (and the rounding bias where floats are clamped), and as a float.
+struct Clamped {
+  Expr integer, real;
+};
+
+Clamped clamped(const Expr& value, const Constants::Range& range, const lower::Kernel& kernel) {
+  if (kernel.clamps_in_16_bits) {
+    const Expr narrow = saturating_cast<int16_t>(cast<int32_t>(round(value)));
+    const Expr integer = min(max(narrow, range.low), range.high);
+    return {integer, cast<float>(integer)};
+  }
+  const Expr inside = min(max(value, range.low), range.high);
+  return {round_biased(inside), rounded(inside)};
+}
+
+// Outputs of the network, whose zero point is 0.
+Expr clamped_down(const Expr& value, const Constants::Range& range, const lower::Kernel& kernel) {
+  if (!kernel.clamps_in_16_bits) return cast<int32_t>(min(max(value, range.low), range.high));
+  return min(max(saturating_cast<int16_t>(cast<int32_t>(value)), range.low), range.high);
+}
+
+}  // namespace
+
 GridValue to_grid(const Expr& value, const Constants& constants, ir::Rounding rounding) {
-  const Expr clamped =
-      min(max(value, constants.real(lower::row_low)), constants.real(lower::row_high));
-  if (rounding == ir::Rounding::down)
-    return {constants.stored(cast<int32_t>(clamped) - constants.offset()), Expr()};
-  return {constants.stored(round_biased(clamped) + constants.integer(lower::row_zero_point)),
-          rounded(clamped)};
+  const Constants::Range range = constants.range();
+  const lower::Kernel& kernel = constants.kernel();
+  if (rounding == ir::Rounding::down) {
+    const Expr down = clamped_down(value, range, kernel);
+    return {constants.stored(down - cast(down.type(), constants.offset())), Expr()};
+  }
+  const Clamped made = clamped(value, range, kernel);
+  return {constants.stored(made.integer + range.zero_point), made.real};
 }
 
 std::vector<Expr> copies(const lower::Kernel& kernel, const Constants& constants,
                          const Expr& centred) {
   std::vector<Expr> made;
   for (int i = 0; i < kernel.copy_count(); ++i) {
+    const Constants::Range range = constants.range(i, lower::copy_zero_point);
     const Expr value = centred * constants.real(i, lower::copy_multiplier);
-    const Expr clamped =
-        min(max(value, constants.real(i, lower::copy_low)), constants.real(i, lower::copy_high));
-    made.push_back(
-        constants.stored(round_biased(clamped) + constants.integer(i, lower::copy_zero_point)));
+    made.push_back(constants.stored(clamped(value, range, kernel).integer + range.zero_point));
   }
   return made;
 }

@@ -34,12 +34,22 @@ class Constants {
   Halide::Expr stored(const Halide::Expr& integer) const;
   // What a gate's integers, of 8 bits from 0, are stored less; a matte's, too.
   int offset() const { return kernel_.is_signed ? 128 : 0; }
+  // row_zero_point, row_low and row_high, or a copy's, as lower::Kernel says they are.
+  struct Range {
+    Halide::Expr zero_point, low, high;
+  };
+  Range range() const { return range(lower::row_of(kernel_, lower::row_zero_point)); }
+  Range range(int copy, lower::CopyRow first) const {
+    return range(lower::row_of(kernel_, copy, first));
+  }
+  const lower::Kernel& kernel() const { return kernel_; }
   Halide::Expr integer(lower::ConstantRow row) const { return at(lower::row_of(kernel_, row)); }
   Halide::Expr real(lower::ConstantRow row) const;
   Halide::Expr integer(int copy, lower::CopyRow row) const;
   Halide::Expr real(int copy, lower::CopyRow row) const;
 
  private:
+  Range range(int first_row) const;
   Halide::Expr at(int row) const { return parameter_(channel_, row); }
   const lower::Kernel& kernel_;
   Halide::Var channel_;

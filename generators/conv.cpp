@@ -50,6 +50,33 @@ void add_pairs(const lower::Kernel& kernel, const std::vector<Part>& parts, size
   }
 }
 
+// Adds one segment by sums of single products in 16 bits.
+void add_short_sums(const lower::Kernel& kernel, const std::vector<Part>& parts, size_t segment,
+                    const ImageParam& input, const ImageParam& weights, int group, Pipeline& made) {
+  const Var c = made.c, x = made.x, y = made.y;
+  const Var block("block"), column("column"), row("row");
+  const int k = kernel.kernel, groups = kernel.inputs[segment].channels;
+  for (size_t part = 0; part < parts.size(); ++part) {
+    const Part& sums = parts[part];
+    const std::string name = std::to_string(made.updates.size());
+    Func staged("staged" + name);
+    staged(c, x, y) = input(c, x, y);
+    const RDom s(0, sums.steps, 0, sums.columns, 0, sums.rows, "s" + name);
+    const Expr at = sums.first + s.x + block * sums.steps;
+    const Expr dx = column + s.y, dy = row + s.z;
+    Func partial("partial" + name);
+    partial(c, x, y, block, column, row) = cast<int16_t>(0);
+    partial(c, x, y, block, column, row) +=
+        cast<int16_t>(staged(at, x * kernel.stride + dx * kernel.dilation,
+                             y * kernel.stride + dy * kernel.dilation)) *
+        cast<int16_t>(weights(0, c, group + at + groups * (dx + k * dy)));
+    const RDom r(0, sums.blocks, 0, k / sums.columns, 0, k / sums.rows, "r" + name);
+    made.accumulator(c, x, y) += cast<int32_t>(partial(c, x, y, r.x, r.y, r.z));
+    made.updates.push_back(
+        {static_cast<int>(made.updates.size()), r, segment, part, staged, {}, partial, s});
+  }
+}
+
 // Adds one segment by dot products of `depth` channels.
 void add_products(const lower::Kernel& kernel, const std::vector<Part>& parts, size_t segment,
                   const ImageParam& input, const ImageParam& weights, int group, Pipeline& made) {
@@ -87,8 +114,10 @@ void accumulate(const lower::Kernel& kernel, const Division& division,
   acc(c, x, y) = bias_last ? Expr(0) : constants.integer(lower::row_bias);
   int group = 0;
   for (size_t j = 0; j < inputs.size(); ++j) {
-    (kernel.pairs.empty() ? add_products : add_pairs)(kernel, division[j], j, inputs[j], weights,
-                                                      group, made);
+    const auto add = kernel.short_steps.empty() ? add_products
+                     : kernel.depth == 1        ? add_short_sums
+                                                : add_pairs;
+    add(kernel, division[j], j, inputs[j], weights, group, made);
     group += kernel.inputs[j].channels / kernel.depth * kernel.kernel * kernel.kernel;
     if (kernel.shifts[j] != 0) {
       acc(c, x, y) = acc(c, x, y) << kernel.shifts[j];

@@ -9,7 +9,7 @@ namespace mattec::generators {
 // A part of a segment; a step is a group of Kernel::depth channels at one position of the filter.
 struct Part {
   int first = 0, steps = 0;  // groups of each position; with `along_row`, steps of a filter's row
-  // With sums of pairs, `steps` are what one 16-bit sum covers:
+  // With sums of 16 bits, `steps` are what one of them covers:
   int blocks = 1;             // sums one after the other
   int columns = 1, rows = 1;  // positions that one sum covers
   bool along_row = false;

@@ -23,8 +23,8 @@ struct Pipeline {
     Halide::RDom domain;           // conv: lane, group of channels, column, row; a shift has none
     size_t segment = 0, part = 0;  // of the Division
     Halide::Func staged = {};      // products: the inputs, for a schedule to load by vectors
-    // Sums of pairs: the accumulator adds a 16-bit sum's two halves (the domain's first dimension)
-    // for each block of steps (the others). Its domain: step, column, row.
+    // Sums of 16 bits: the accumulator adds `partial` for each block of `steps` (step, column,
+    // row). Of pairs: its two halves, which are the domain's first dimension.
     Halide::Func pair = {}, partial = {};
     Halide::RDom steps = {};
   };

@@ -1,5 +1,6 @@
 // Steps of dense and depthwise convolutions, the GRU's fused ones among them.
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "base/error.h"
@@ -44,8 +45,10 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
     kernel.shifts.push_back(shift - next);
     step.operands.push_back(operand(views.back(), -conv.padding, -conv.padding, conv.stride));
   }
-  kernel.pairs = pairs_of(op, segments);
-  if (!conv.depthwise && kernel.pairs.empty()) {
+  kernel.short_steps = short_steps_of(op, segments);
+  if (!kernel.short_steps.empty()) {
+    kernel.depth = options_.isa.short_products == 2 ? 4 : 1;
+  } else if (!conv.depthwise) {
     kernel.depth = options_.isa.dot_product_depth;
     kernel.factor_bits = options_.isa.factor_bits;
   }
@@ -63,13 +66,18 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
 }
 
 // One segment whose products are too large for 16 bits takes the others with it: RVM has none.
-std::vector<int> Lowering::pairs_of(const Op& op, const std::vector<Segment>& segments) const {
-  std::vector<int> pairs;
-  if (!options_.isa.pair_sums || op.conv.depthwise) return pairs;
+// Fewer than 4 steps are too few: adding a sum to 32 bits costs as much as two.
+std::vector<int> Lowering::short_steps_of(const Op& op,
+                                          const std::vector<Segment>& segments) const {
+  constexpr int fewest = 4;
+  std::vector<int> steps;
+  const int products = options_.isa.short_products;
+  if (products == 0 || op.conv.depthwise) return steps;
   for (const Segment& segment : segments)
-    pairs.push_back(pairs_in_16_bits(segment.grid->bits, op.conv.weight_bits));
-  if (std::count(pairs.begin(), pairs.end(), 0) > 0) pairs.clear();
-  return pairs;
+    steps.push_back(
+        short_steps(products, segment.grid->bits, plan_.is_signed, op.conv.weight_bits));
+  if (*std::min_element(steps.begin(), steps.end()) < fewest) steps.clear();
+  return steps;
 }
 
 // Weights as the kernel reads them come from a step before it where constants would cost more: two
@@ -118,6 +126,11 @@ Constants Lowering::convolution_constants(const Op& op, const std::vector<Segmen
   const std::vector<int32_t> bias = folded_bias(conv, segments);
   Constants constants(kernel);
   for (int o = 0; o < conv.output_channels; ++o) {
+    // The verifier looks at unsigned inputs alone.
+    if (plan_.is_signed && std::abs(int64_t{bias[size_t(o)]}) + signed_reach(conv, segments, o) >
+                               std::numeric_limits<int32_t>::max())
+      throw Error(graph_.name + ": the accumulator of channel " + std::to_string(o) + " of " +
+                  op.name + " can leave 32 bits where bytes are signed");
     // The matte's alpha has no residual beside the foreground's three channels.
     const bool add = o < residual_channels;
     const ir::EpilogueConstants made =

@@ -27,15 +27,25 @@ struct Isa {
   int factor_bits = 8;
   // Dot products take their inputs from an element of a vector.
   bool by_element = false;
-  // An instruction sums two products of 8 bits in 16: where one operand has 4 bits, sums stay there
-  // for as long as they fit.
-  bool pair_sums = false;
+  // Products of 8 bits that an instruction adds to each sum of 16: 2 (vpmaddubsw), 1 (smlal of
+  // bytes). Where one operand has 4 bits, sums stay there for as long as they fit. 0: there is
+  // none.
+  int short_products = 0;
+
+  // Floats are converted to the nearest integer, ties to even, and narrowed to 16 bits with
+  // saturation, by an instruction each: what follows a sum is then clamped in 16 bits. Without, it
+  // is clamped as floats.
+  bool saturating_narrowing = false;
+  // Channels that kernels without dot products compute at once, and that a convolution's epilogue
+  // does at most.
+  int value_lanes = 16;
 
   // Accumulators that a convolution's tile may take; the other registers hold weights, inputs and
-  // constants. Those of 16 bits: with sums of pairs.
+  // constants. Those of 16 bits: with short sums.
   int accumulators = 26;
   int accumulators_16_bits = 8;
   ConvolutionCosts convolution;
+  ConvolutionCosts short_convolution;  // with short sums
 
   // For cutting steps into tasks, in multiplications of a dense convolution: a depthwise one, and a
   // byte of output.

@@ -39,9 +39,10 @@ bool is_linear(ir::Activation activation) {
          activation == ir::Activation::clamp01;
 }
 
-int pairs_in_16_bits(int input_bits, int weight_bits) {
-  const int input = (1 << input_bits) - 1, weight = 1 << (weight_bits - 1);
-  return 32767 / (2 * input * weight);
+int short_steps(int products, int input_bits, bool is_signed, int weight_bits) {
+  const int input = is_signed ? 1 << (input_bits - 1) : (1 << input_bits) - 1;
+  const int weight = 1 << (weight_bits - 1);
+  return 32767 / (products * input * weight);
 }
 
 int stored_offset(const ir::Grid& grid, bool is_signed) {
@@ -98,7 +99,7 @@ std::string name_of(const Kernel& kernel) {
   }
   if (kernel.factor_bits != 8) name += "b" + std::to_string(kernel.factor_bits);
   for (const Layout& input : kernel.inputs) name += "_" + text(input);
-  for (const int pairs : kernel.pairs) name += "q" + std::to_string(pairs);
+  for (const int steps : kernel.short_steps) name += "q" + std::to_string(steps);
   for (const int shift : kernel.shifts) name += "s" + std::to_string(shift);
   name += "_to_" + text(kernel.output) + "_w" + std::to_string(kernel.width);
   if (kernel.only_copies) name += "_requantized";
@@ -109,6 +110,7 @@ std::string name_of(const Kernel& kernel) {
   if (kernel.epilogue == Epilogue::blend) name += "_blend" + text(kernel.extra);
   if (kernel.rounding == ir::Rounding::down) name += "_down";
   if (kernel.is_signed) name += "_signed";
+  if (kernel.clamps_in_16_bits) name += "_narrowed";
   return name;
 }
 

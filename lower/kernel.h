@@ -42,8 +42,8 @@ enum ConstantRow {
   row_bias,        // int32: zero points of the inputs folded in; without weights: the input's
   row_to_grid,     // float
   row_zero_point,  // int32: of the output (gates: of r * h), less rounding_bias
-  row_low,         // float: lowest grid value less the zero point
-  row_high,        // float: highest grid value less the zero point
+  row_low,         // float (int32 where clamped in 16 bits): lowest grid value less the zero point
+  row_high,        // the same of the highest
   row_to_real,     // float: activations of real values
   row_second,      // float: residual, product (gates) or blend multiplier
   row_residual,    // int32: the residual's zero point; gate: the gate's
@@ -83,14 +83,17 @@ struct Kernel {
   // The dot product's (Isa): channels that it sums, groups of packed weights; bits of its factors.
   int depth = 4;
   int factor_bits = 8;
-  // Per segment: how many sums of two products fit 16 bits, by the bits of inputs and weights.
-  // Empty: all sums have 32 bits from the start.
-  std::vector<int> pairs;
+  // Per segment: how many steps, groups of `depth` channels, a sum of 16 bits may take, by the bits
+  // of inputs and weights. Empty: all sums have 32 bits from the start. A step adds two products to
+  // each of two sums (depth 4), or one to one (depth 1).
+  std::vector<int> short_steps;
   // Per segment: the accumulator is shifted left by this after the segment was added. With any
   // shift the bias is added at the end, otherwise at the beginning.
   std::vector<int> shifts;
   // Tensors are stored as signed bytes (stored_offset).
   bool is_signed = false;
+  // Isa::saturating_narrowing: bounds are integers, and zero points are not less rounding_bias.
+  bool clamps_in_16_bits = false;
   bool has_residual = false;
   Layout extra;  // residual, or h of gates, or z of blend
   Epilogue epilogue = Epilogue::store;
@@ -111,9 +114,10 @@ int constant_rows(const Kernel& kernel);
 int row_of(const Kernel& kernel, ConstantRow row);
 int row_of(const Kernel& kernel, int copy, CopyRow row);
 
-// Sums of two products of unsigned inputs and signed weights that 16 bits hold: 8 of u8 and s4, 136
-// of u4 and s4, none of u8 and s8.
-int pairs_in_16_bits(int input_bits, int weight_bits);
+// Steps of `products` products of inputs, unsigned or stored as signed bytes, and signed weights
+// that 16 bits hold: of two 8 of u8 and s4, 136 of u4 and s4, none of u8 and s8; of one 31 of s8
+// and s4.
+int short_steps(int products, int input_bits, bool is_signed, int weight_bits);
 
 // What the integers of an unsigned grid are stored less where bytes are signed: 128, or 8 of 4
 // bits. Zero points are, too, so that real values do not change; kernels' zero points are those.

@@ -283,6 +283,7 @@ Step Lowering::new_step(const std::string& name, KernelKind kind) const {
   step.name = name;
   step.kernel.kind = kind;
   step.kernel.is_signed = plan_.is_signed;
+  step.kernel.clamps_in_16_bits = options_.isa.saturating_narrowing;
   return step;
 }
 

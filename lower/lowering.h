@@ -89,7 +89,7 @@ class Lowering {
   // Kernel, inputs and weights of a dense or depthwise convolution that computes `padded` channels;
   // `segments` in the order of the kernel's inputs.
   Step convolution_step(const ir::Op& op, int padded, std::vector<Segment>& segments);
-  std::vector<int> pairs_of(const ir::Op& op, const std::vector<Segment>& segments) const;
+  std::vector<int> short_steps_of(const ir::Op& op, const std::vector<Segment>& segments) const;
   // Bias, multipliers and output grid of its channels.
   Constants convolution_constants(const ir::Op& op, const std::vector<Segment>& segments,
                                   const Kernel& kernel) const;

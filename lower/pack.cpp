@@ -1,5 +1,6 @@
 #include "lower/pack.h"
 
+#include <cstdlib>
 #include <cstring>
 
 #include "ir/arithmetic.h"
@@ -76,14 +77,29 @@ std::vector<int32_t> folded_bias(const ir::Convolution& conv,
   return bias;
 }
 
+int64_t signed_reach(const ir::Convolution& conv, const std::vector<Segment>& segments,
+                     int output) {
+  const int taps = conv.kernel * conv.kernel, inputs = weight_inputs(conv);
+  int64_t reach = 0;
+  for (const Segment& segment : segments) {
+    const int64_t largest = int64_t{1} << (segment.grid->bits - 1 + segment.shift);
+    const size_t first =
+        (size_t(output) * inputs + (conv.depthwise ? 0 : segment.weight_channel)) * taps;
+    const size_t count = size_t(conv.depthwise ? 1 : segment.count) * taps;
+    for (size_t i = first; i < first + count; ++i)
+      reach += std::abs(int64_t{conv.quantized_weight[i]}) * largest;
+  }
+  return reach;
+}
+
 Constants::Constants(const Kernel& kernel)
     : kernel_(kernel),
       padded_(round_up(kernel.output.channels, channel_block)),
       words_(size_t(padded_) * constant_rows(kernel), 0) {
   for (int c = 0; c < padded_; ++c) {
-    if (has_row(kernel, row_zero_point)) set_int(row_zero_point, c, -rounding_bias);
+    if (has_row(kernel, row_zero_point)) set_range(row_of(kernel, row_zero_point), c, 0, 0, 0);
     for (int copy = 0; copy < kernel.copy_count(); ++copy)
-      set(row_of(kernel, copy, copy_zero_point), c, -rounding_bias);
+      set_range(row_of(kernel, copy, copy_zero_point), c, 0, 0, 0);
   }
 }
 
@@ -105,24 +121,36 @@ void Constants::set_float(ConstantRow row, int channel, float value) {
   set(row_of(kernel_, row), channel, value);
 }
 
+void Constants::set_range(int row, int channel, int32_t zero_point, int32_t low, int32_t high) {
+  if (kernel_.clamps_in_16_bits) {
+    set(row, channel, zero_point);
+    set(row + 1, channel, low);
+    set(row + 2, channel, high);
+  } else {
+    set(row, channel, zero_point - rounding_bias);
+    set(row + 1, channel, static_cast<float>(low));
+    set(row + 2, channel, static_cast<float>(high));
+  }
+}
+
 void Constants::set_grid(int channel, const ir::Grid& grid, int grid_channel,
                          ir::Activation activation) {
+  static_assert(row_low == row_zero_point + 1 && row_high == row_zero_point + 2);
   const int32_t zero = grid.zero_point_of(grid_channel);
   const ir::Bounds bounds = ir::epilogue_bounds(activation, grid, grid_channel);
-  set_int(row_zero_point, channel, zero - stored_offset(grid, kernel_.is_signed) - rounding_bias);
-  set_float(row_low, channel, static_cast<float>(bounds.lowest - zero));
-  set_float(row_high, channel, static_cast<float>(bounds.highest - zero));
+  set_range(row_of(kernel_, row_zero_point), channel, zero - stored_offset(grid, kernel_.is_signed),
+            bounds.lowest - zero, bounds.highest - zero);
 }
 
 void Constants::set_copy(int copy, int channel, float scale, const ir::Grid& grid,
                          int grid_channel) {
+  static_assert(copy_low == copy_zero_point + 1 && copy_high == copy_zero_point + 2);
   const int32_t zero = grid.zero_point_of(grid_channel);
-  const float multiplier = ir::requantize_multiplier(scale, grid.scale_of(grid_channel));
-  const int offset = stored_offset(grid, kernel_.is_signed);
-  set(row_of(kernel_, copy, copy_multiplier), channel, multiplier);
-  set(row_of(kernel_, copy, copy_zero_point), channel, zero - offset - rounding_bias);
-  set(row_of(kernel_, copy, copy_low), channel, static_cast<float>(grid.lowest() - zero));
-  set(row_of(kernel_, copy, copy_high), channel, static_cast<float>(grid.highest() - zero));
+  set(row_of(kernel_, copy, copy_multiplier), channel,
+      ir::requantize_multiplier(scale, grid.scale_of(grid_channel)));
+  set_range(row_of(kernel_, copy, copy_zero_point), channel,
+            zero - stored_offset(grid, kernel_.is_signed), grid.lowest() - zero,
+            grid.highest() - zero);
 }
 
 }  // namespace mattec::lower

@@ -44,6 +44,9 @@ std::vector<uint8_t> pack_nibbles(const std::vector<int8_t>& weights);
 // Bias with the zero points of the inputs folded in: the kernel multiplies raw integers.
 std::vector<int32_t> folded_bias(const ir::Convolution& conv, const std::vector<Segment>& segments);
 
+// The largest |sum| of an output channel over inputs that are stored as signed bytes, without bias.
+int64_t signed_reach(const ir::Convolution& conv, const std::vector<Segment>& segments, int output);
+
 // The kernel's rows of ConstantRow and CopyRow, each of its output channels rounded up to
 // channel_block, entries of 4 bytes; padding gives output 0.
 class Constants {
@@ -61,6 +64,8 @@ class Constants {
  private:
   void set(int row, int channel, int32_t value);
   void set(int row, int channel, float value);
+  // Zero point and bounds (less the zero point), in three rows that follow each other.
+  void set_range(int row, int channel, int32_t zero_point, int32_t low, int32_t high);
 
   Kernel kernel_;
   int padded_;

@@ -12,7 +12,8 @@ using generators::Part;
 // `pixels` and the broadcast shared by `vectors`, lanes that compute padding, and what a tile costs
 // before and after its sums.
 double cost(const Schedule& tile, const lower::Kernel& kernel, const lower::Isa& isa) {
-  const lower::ConvolutionCosts& costs = isa.convolution;
+  const lower::ConvolutionCosts& costs =
+      kernel.short_steps.empty() ? isa.convolution : isa.short_convolution;
   const int lanes = tile.lanes * tile.vectors, accumulators = tile.vectors * tile.pixels;
   const int channels = kernel.output.channels;
   const double padding = double(lower::round_up(channels, lanes)) / channels;
@@ -25,10 +26,12 @@ double cost(const Schedule& tile, const lower::Kernel& kernel, const lower::Isa&
 }
 
 void choose_tile(const lower::Kernel& kernel, const lower::Isa& isa, Schedule& made) {
-  // Of a vector of weights.
-  const int weights = isa.vector_bytes * 8 / (kernel.factor_bits * kernel.depth);
+  // Of a vector of weights; short sums of single products take half a one.
+  const bool is_half = !kernel.short_steps.empty() && kernel.depth == 1;
+  const int weights =
+      isa.vector_bytes * 8 / (kernel.factor_bits * kernel.depth) / (is_half ? 2 : 1);
   const int lanes = std::min(weights, kernel.output.channels);
-  const int registers = kernel.pairs.empty() ? isa.accumulators : isa.accumulators_16_bits;
+  const int registers = kernel.short_steps.empty() ? isa.accumulators : isa.accumulators_16_bits;
   double lowest = 1e30;
   Schedule tile = made;
   tile.lanes = lanes;
@@ -66,7 +69,7 @@ std::vector<Part> divide(int kernel, int groups, int limit) {
 std::vector<Reduction> pair_reductions(const lower::Kernel& kernel, size_t segment, int pixels) {
   std::vector<Reduction> made;
   const int groups = kernel.inputs[segment].channels / kernel.depth;
-  for (const Part& sums : divide(kernel.kernel, groups, kernel.pairs[segment])) {
+  for (const Part& sums : divide(kernel.kernel, groups, kernel.short_steps[segment])) {
     const int steps = sums.steps;
     Reduction reduction;
     reduction.part = sums;
@@ -77,6 +80,52 @@ std::vector<Reduction> pair_reductions(const lower::Kernel& kernel, size_t segme
                                                  : 1;
     reduction.unrolled_columns = steps * pixels <= 24;
     made.push_back(reduction);
+  }
+  return made;
+}
+
+// Whole vectors of inputs, then what is left by halves.
+std::vector<Reduction> element_reductions(const lower::Kernel& kernel, const lower::Isa& isa,
+                                          size_t segment) {
+  const int groups = kernel.inputs[segment].channels / kernel.depth;
+  const int whole = std::min(isa.vector_bytes * 8 / (kernel.factor_bits * kernel.depth), 8);
+  std::vector<Reduction> made;
+  int first = 0;
+  for (int width = whole; width > 0; width /= 2) {
+    const int covered = (groups - first) / width * width;
+    if (covered == 0) continue;
+    Reduction reduction;
+    reduction.part.first = first;
+    reduction.part.steps = covered;
+    reduction.unrolled_groups = width;
+    reduction.by_element = true;
+    made.push_back(reduction);
+    first += covered;
+  }
+  return made;
+}
+
+// Sums of single products, whose inputs come from elements of vectors of 8: each covers whole
+// vectors, of one position or of as many as fit.
+std::vector<Reduction> short_reductions(const lower::Kernel& kernel, const lower::Isa& isa,
+                                        size_t segment) {
+  const int k = kernel.kernel, limit = kernel.short_steps[segment];
+  std::vector<Reduction> made;
+  for (const Reduction& vectors : element_reductions(kernel, isa, segment)) {
+    const int width = vectors.unrolled_groups, steps = vectors.part.steps;
+    const int most = std::max(limit / width * width, width);  // of one position
+    for (int first = vectors.part.first, left = steps; left > 0;) {
+      Reduction reduction = vectors;
+      Part& part = reduction.part;
+      part.first = first;
+      part.steps = std::min(left, most);
+      part.blocks = left / part.steps;
+      if (part.steps == left && part.steps * k <= limit) part.columns = k;
+      if (part.steps == left && part.steps * k * k <= limit) part.rows = k;
+      made.push_back(reduction);
+      first += part.steps * part.blocks;
+      left -= part.steps * part.blocks;
+    }
   }
   return made;
 }
@@ -95,36 +144,20 @@ Reduction product_reduction(const lower::Kernel& kernel, size_t segment) {
   return made;
 }
 
-// Whole vectors of inputs, then what is left by halves.
-std::vector<Reduction> element_reductions(const lower::Kernel& kernel, const lower::Isa& isa,
-                                          size_t segment) {
-  const int groups = kernel.inputs[segment].channels / kernel.depth;
-  const int whole = isa.vector_bytes * 8 / (kernel.factor_bits * kernel.depth);
-  std::vector<Reduction> made;
-  int first = 0;
-  for (int width = whole; width > 0; width /= 2) {
-    const int covered = (groups - first) / width * width;
-    if (covered == 0) continue;
-    Reduction reduction;
-    reduction.part.first = first;
-    reduction.part.steps = covered;
-    reduction.unrolled_groups = width;
-    reduction.by_element = true;
-    made.push_back(reduction);
-    first += covered;
-  }
-  return made;
-}
-
 Schedule choose_conv(const lower::Kernel& kernel, const lower::Isa& isa) {
   Schedule made;
   choose_tile(kernel, isa, made);
+  made.output_lanes = made.lanes;
+  while (made.output_lanes < isa.value_lanes &&
+         made.lanes * made.vectors % (2 * made.output_lanes) == 0)
+    made.output_lanes *= 2;
   made.inner = Inner::columns;
   // 87 against 54 GMAC/s on one Zen 4 core (AVX2).
   made.widened_rows = kernel.factor_bits == 16;
   for (size_t j = 0; j < kernel.inputs.size(); ++j) {
-    if (!kernel.pairs.empty())
-      made.reductions.push_back(pair_reductions(kernel, j, made.pixels));
+    if (!kernel.short_steps.empty())
+      made.reductions.push_back(kernel.depth == 1 ? short_reductions(kernel, isa, j)
+                                                  : pair_reductions(kernel, j, made.pixels));
     else if (isa.by_element)
       made.reductions.push_back(element_reductions(kernel, isa, j));
     else
@@ -144,6 +177,7 @@ int lanes_for(int channels, int most) {
 
 Schedule choose(const lower::Kernel& kernel, const lower::Isa& isa) {
   using lower::KernelKind;
+  const int channels = kernel.output.channels;
   Schedule made;
   switch (kernel.kind) {
     case KernelKind::conv:
@@ -152,31 +186,32 @@ Schedule choose(const lower::Kernel& kernel, const lower::Isa& isa) {
       // Neighbouring pixels share their widened inputs: 16 at once are 1.3 times as fast as 4. A
       // 5x5 kernel on 16 registers spills at 16.
       const bool spills = isa.vector_registers < 32 && kernel.kernel > 3;
-      made.lanes = lanes_for(kernel.output.channels, isa.vector_bytes / 4);
+      made.lanes = lanes_for(channels, isa.value_lanes);
       made.pixels = std::min(spills ? 8 : 16, kernel.width);
-      return made;
+      break;
     }
     case KernelKind::global_avg_pool:
-      made.lanes = lanes_for(kernel.output.channels, isa.vector_bytes);
+      made.lanes = lanes_for(channels, isa.vector_bytes);
       made.pixels = std::min(4, kernel.input_width);  // of the input, which are summed
-      return made;
+      break;
     case KernelKind::unpack:
     case KernelKind::widen:
       made.lanes = lower::weight_block / 2;
       made.vectors = 2;
-      return made;
+      break;
     case KernelKind::upsample2:
     case KernelKind::avg_pool2:
-      made.lanes = lanes_for(kernel.output.channels, isa.vector_bytes / 2);  // sums of 16 bits
+      made.lanes = lanes_for(channels, isa.vector_bytes / 2);  // sums of 16 bits
       made.pixels = std::min(kernel.kind == KernelKind::upsample2 ? 4 : 2, kernel.width);
-      return made;
+      break;
     case KernelKind::gate:
     case KernelKind::requantize:
     case KernelKind::gather:
+      made.lanes = lanes_for(channels, isa.value_lanes);
+      made.pixels = std::min(2, kernel.width);
       break;
   }
-  made.lanes = lanes_for(kernel.output.channels, isa.vector_bytes / 4);
-  made.pixels = std::min(2, kernel.width);
+  made.output_lanes = made.lanes;
   return made;
 }
 

@@ -15,8 +15,8 @@ enum class Inner { columns, channels };
 // The loops over one part of a convolution's sum.
 struct Reduction {
   generators::Part part;
-  int unrolled_groups = 1;        // of channels (with sums of pairs: steps) in one turn of the loop
-  bool unrolled_columns = false;  // of the filter (with sums of pairs: those that one sum covers)
+  int unrolled_groups = 1;        // of channels (with short sums: steps) in one turn of the loop
+  bool unrolled_columns = false;  // of the filter (with short sums: those that one sum covers)
   // The inputs of a turn's groups are loaded as one vector, and products take its elements.
   bool by_element = false;
 };
@@ -29,6 +29,7 @@ struct Schedule {
   int lanes = 1;
   int vectors = 1;
   int pixels = 1;
+  int output_lanes = 1;  // of the vectors that are made of the sums
   Inner inner = Inner::channels;
   // conv: input rows are widened to 16 bits once, into a ring of the rows that a filter covers,
   // instead of once per use. The ring is in a buffer "scratch", the last argument before the

@@ -27,7 +27,7 @@ Var tile_output(const Schedule& schedule, const lower::Kernel& kernel, generator
     out.reorder(ci, xi, xo, co, p.y);
   else
     out.reorder(ci, xi, co, xo, p.y);
-  out.vectorize(ci, schedule.lanes).unroll(ci).unroll(xi);
+  out.vectorize(ci, schedule.output_lanes).unroll(ci).unroll(xi);
   return columns_inside ? xo : co;
 }
 

@@ -132,7 +132,7 @@ std::string format_bits(int bits) {
 std::string header_text(const lower::Plan& plan, const std::string& name, const Target& target,
                         uint64_t stack_bytes) {
   return fmt::format(
-      "/* {1} for {2}, written by mattec. Link lib{0}.a (and pthread). */\n"
+      "/* {1} for {2}, written by mattec. Link lib{0}.a{14}. */\n"
       "#ifndef MATTEC_MODEL_{3}_H\n"
       "#define MATTEC_MODEL_{3}_H\n\n"
       "#include \"mattec.h\"\n\n"
@@ -155,7 +155,8 @@ std::string header_text(const lower::Plan& plan, const std::string& name, const 
       name, plan.name, target.name, upper(name), plan.size.width, plan.size.height,
       plan_arena_bytes(plan) - plan.scratch_bytes, arena_alignment, stack_bytes, MATTEC_ABI_VERSION,
       format_bits(MATTEC_COLOR_FORMATS), format_bits(MATTEC_ALPHA_FORMATS),
-      format_bits(foreground_formats(plan)), plan.scratch_bytes);
+      format_bits(foreground_formats(plan)), plan.scratch_bytes,
+      target.is_hosted ? " (and pthread)" : "");
 }
 
 nlohmann::ordered_json to_json(const schedules::Reduction& reduction) {
@@ -176,6 +177,7 @@ nlohmann::ordered_json to_json(const schedules::Schedule& schedule) {
   nlohmann::ordered_json json = {{"lanes", schedule.lanes},
                                  {"vectors", schedule.vectors},
                                  {"pixels", schedule.pixels},
+                                 {"output_lanes", schedule.output_lanes},
                                  {"inner", columns_inside ? "columns" : "channels"}};
   if (schedule.reductions.empty()) return json;
   json["widened_rows"] = schedule.widened_rows;

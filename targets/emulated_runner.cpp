@@ -44,13 +44,19 @@ static void get(void* to, size_t bytes) { if (fread(to, 1, bytes, stdin) != byte
 static void put(const void* from, size_t bytes) { fwrite(from, 1, bytes, stdout); }
 static void put_status(mattec_status status) { uint8_t byte = (uint8_t)status; put(&byte, 1); }
 
+/* Firmware brings its own: here the last task first. */
+static void in_reverse(void* user, int32_t count, mattec_task task, void* context) {
+  (void)user;
+  while (count-- > 0) task(context, count);
+}
+
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? atoi(argv[1]) : 1;
   const size_t bytes = LIBRARY_ARENA_BYTES(threads), page = 65536;
   const size_t usable = (bytes + page - 1) / page * page;
   uint8_t* mapped = mmap(0, usable + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   uint8_t* arena = mapped + usable - bytes;
-  mattec_options options = {threads, 0, 0};
+  mattec_options options = {threads, IS_HOSTED || threads < 2 ? 0 : in_reverse, 0};
   mattec_session* session;
   mattec_status status;
   uint8_t command, wanted;
@@ -241,8 +247,10 @@ class EmulatedRunner : public Runner {
         << fmt::format(
                "#include \"{0}.h\"\n#define LIBRARY_WIDTH {1}_WIDTH\n#define LIBRARY_HEIGHT "
                "{1}_HEIGHT\n#define LIBRARY_ARENA_BYTES {1}_ARENA_BYTES\n#define library_model "
-               "{0}_model\nenum {{ TENSORS_OFFSET = {2}, TENSOR_BYTES = {3} }};\n",
-               name, upper, static_cast<int>(MATTEC_SESSION_BYTES), tensor_bytes_)
+               "{0}_model\nenum {{ TENSORS_OFFSET = {2}, TENSOR_BYTES = {3}, IS_HOSTED = {4} "
+               "}};\n",
+               name, upper, static_cast<int>(MATTEC_SESSION_BYTES), tensor_bytes_,
+               find_target(library.target).is_hosted ? 1 : 0)
         << program;
     Process linked({compiler, "-O1", "-static", "-I" + files.string(),
                     (folder_->path / "main.c").string(), (files / ("lib" + name + ".a")).string(),

@@ -24,7 +24,8 @@ lower::Isa avx2_isa() {
   isa.vector_registers = 16;
   isa.dot_product_depth = 2;
   isa.factor_bits = 16;
-  isa.pair_sums = true;
+  isa.short_products = 2;
+  isa.value_lanes = 8;
   isa.accumulators = 12;
   // With 12 of them the 32-bit ones beside them cost 4 % more.
   isa.accumulators_16_bits = 8;
@@ -51,7 +52,13 @@ lower::Isa neon_isa() {
   isa.dot_product_depth = 1;
   isa.factor_bits = 16;
   isa.by_element = true;
+  isa.saturating_narrowing = true;
+  isa.value_lanes = 8;
   isa.accumulators = 12;
+  // smlal of bytes takes no element: each input is duplicated, for all vectors of a tile.
+  isa.short_products = 1;
+  isa.accumulators_16_bits = 12;
+  isa.short_convolution.input_broadcast = 1;
   return isa;
 }
 
@@ -64,6 +71,8 @@ lower::Isa dotprod_isa() {
   isa.dot_product_depth = 4;
   isa.factor_bits = 8;
   isa.by_element = true;
+  isa.saturating_narrowing = true;
+  isa.value_lanes = 8;
   isa.accumulators = 16;
   return isa;
 }
@@ -78,6 +87,8 @@ std::vector<Target> make_targets() {
       {"arm-64", "arm-64-linux", arm_triple, "arm-64", true, 0, neon_isa(), "cortex-a53"},
       {"arm-64-dotprod", "arm-64-linux-arm_dot_prod", arm_triple, "arm-64", true,
        MATTEC_CPU_ARM_DOTPROD, dotprod_isa(), "cortex-a76"},
+      {"arm-64-baremetal", "arm-64-noos", "aarch64-unknown-none-elf", "arm-64", false, 0,
+       neon_isa(), "cortex-a53"},
   };
 }
 

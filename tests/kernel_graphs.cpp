@@ -240,7 +240,7 @@ int64_t room_for_bias(const ir::Graph& graph, const ir::Op& op, int output_chann
   const size_t taps = static_cast<size_t>(conv.kernel) * conv.kernel;
   const size_t row = conv.quantized_weight.size() / static_cast<size_t>(conv.output_channels);
   size_t at = row * static_cast<size_t>(output_channel);
-  int64_t centred = 0, raw = 0, folded = 0;
+  int64_t centred = 0, raw = 0, folded = 0, halves = 0, shifted = 0;  // the last two: signed bytes
   for (int s = 0; s < op.segment_count(); ++s) {
     const ir::Tensor& segment = graph.tensor(op.inputs[static_cast<size_t>(s)]);
     const int64_t factor = int64_t{1} << conv.segment_shift[static_cast<size_t>(s)];
@@ -252,10 +252,13 @@ int64_t room_for_bias(const ir::Graph& graph, const ir::Op& op, int output_chann
         centred += std::abs(weight) * std::max(zero, high - zero);
         raw += std::abs(weight) * high;
         folded += weight * zero;
+        halves += std::abs(weight) * (high + 1) / 2;
+        shifted += weight * (zero - (high + 1) / 2);
       }
     }
   }
-  return std::numeric_limits<int32_t>::max() - std::max(centred, raw + std::abs(folded));
+  return std::numeric_limits<int32_t>::max() -
+         std::max({centred, raw + std::abs(folded), halves + std::abs(shifted)});
 }
 
 void set_weights(ir::Convolution& conv, int output_channel, int8_t value) {

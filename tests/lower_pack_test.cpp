@@ -130,12 +130,15 @@ TEST(Pack, FoldedBiasOfADepthwiseConvolutionTakesItsOwnChannel) {
   }
 }
 
-// One pair more could leave 16 bits.
-TEST(Pack, PairsFillSixteenBits) {
-  EXPECT_EQ(pairs_in_16_bits(8, 4), 8);
-  EXPECT_EQ(pairs_in_16_bits(4, 4), 136);
-  EXPECT_EQ(pairs_in_16_bits(4, 8), 8);
-  EXPECT_EQ(pairs_in_16_bits(8, 8), 0);
+// One step more could leave 16 bits.
+TEST(Pack, ShortSumsFillSixteenBits) {
+  EXPECT_EQ(short_steps(2, 8, false, 4), 8);
+  EXPECT_EQ(short_steps(2, 4, false, 4), 136);
+  EXPECT_EQ(short_steps(2, 4, false, 8), 8);
+  EXPECT_EQ(short_steps(2, 8, false, 8), 0);
+  EXPECT_EQ(short_steps(1, 8, true, 4), 31);
+  EXPECT_EQ(short_steps(1, 4, true, 4), 511);
+  EXPECT_EQ(short_steps(1, 4, true, 8), 31);
 }
 
 // The first 32 of 64 weights in the low halves of 32 bytes, two's complement.
@@ -186,6 +189,21 @@ TEST(Pack, BoundsAreTheInterpreters) {
           << "scale 1 / " << n + 0.5;
       EXPECT_EQ(word(constants, row_of(kernel, row_zero_point), 3), n % 7 - rounding_bias);
     }
+}
+
+// Integers, and no rounding bias in the zero point.
+TEST(Pack, BoundsAreIntegersWhereTheyAreClampedIn16Bits) {
+  Kernel kernel = kernel_with_copy();
+  kernel.clamps_in_16_bits = kernel.is_signed = true;
+  Constants constants(kernel);
+  constants.set_grid(3, {8, false, {0.5F}, {200}}, 0, ir::Activation::relu);
+  EXPECT_EQ(word(constants, row_of(kernel, row_zero_point), 3), 200 - 128);
+  EXPECT_EQ(word(constants, row_of(kernel, row_low), 3), 0);
+  EXPECT_EQ(word(constants, row_of(kernel, row_high), 3), 55);
+  constants.set_copy(0, 4, 0.5F, {4, false, {0.25F}, {3}}, 0);
+  EXPECT_EQ(word(constants, row_of(kernel, 0, copy_zero_point), 4), 3 - 8);
+  EXPECT_EQ(word(constants, row_of(kernel, 0, copy_low), 4), -3);
+  EXPECT_EQ(word(constants, row_of(kernel, 0, copy_high), 4), 12);
 }
 
 TEST(Pack, CopiesHaveTheirOwnGrid) {

@@ -17,6 +17,15 @@ inline std::vector<const char*> target_names() {
     names.push_back(target.name.c_str());
   return names;
 }
+// Firmware has the kernels of arm-64.
+inline std::vector<const char*> hosted_target_names() {
+  std::vector<const char*> names = target_names();
+  names.erase(
+      std::remove_if(names.begin(), names.end(),
+                     [](const char* name) { return !targets::find_target(name).is_hosted; }),
+      names.end());
+  return names;
+}
 
 // GoogleTest takes letters, digits and underscores.
 inline std::string test_name(std::string target) {
@@ -25,6 +34,11 @@ inline std::string test_name(std::string target) {
 }
 inline std::string test_name_of(const testing::TestParamInfo<const char*>& info) {
   return test_name(info.param);
+}
+
+// Emulated code is 30 times as slow: tests play fewer frames then.
+inline bool is_emulated(const std::string& target) {
+  return !targets::host_runs(targets::find_target(target));
 }
 
 // A C compiler for the target's programs, and what stands before such a program to run it; the

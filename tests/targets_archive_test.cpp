@@ -7,6 +7,7 @@
 
 #include "targets/inspect.h"
 #include "tests/compiled_archive.h"
+#include "tests/target_names.h"
 
 namespace mattec::test {
 namespace {
@@ -20,10 +21,22 @@ const std::string icelake_processor =
     "+avx512ifma+avx512vbmi+avx512_bitalg+avx512_vbmi2+avx512_vpopcntdq+gfni+vaes+vpclmulqdq";
 
 struct Expected {
-  std::string target, processor, dot_product;
+  std::string target, processor;
+  std::string dot_product, short_product;  // mnemonics; the second of 4-bit operands, if any
+  std::string objdump = MATTEC_OBJDUMP, assembler = MATTEC_AS, architecture = "x86_64";
 };
-const Expected avx2 = {"x86-64-avx2", avx2_processor, "vpmaddwd"};
-const Expected vnni = {"x86-64-avx512vnni", icelake_processor, "vpdpbusd"};
+const Expected avx2 = {"x86-64-avx2", avx2_processor, "vpmaddwd", "vpmaddubsw"};
+const Expected vnni = {"x86-64-avx512vnni", icelake_processor, "vpdpbusd", ""};
+
+Expected on_arm(const std::string& target, const std::string& processor,
+                const std::string& dot_product, const std::string& short_product) {
+  const std::string tools = "aarch64-linux-gnu-";
+  return {target,       processor, dot_product, short_product, tools + "objdump",
+          tools + "as", "aarch64"};
+}
+const Expected expected[] = {avx2, vnni, on_arm("arm-64", "armv8-a", "smlal", "smlal"),
+                             on_arm("arm-64-dotprod", "armv8.2-a+dotprod", "sdot", ""),
+                             on_arm("arm-64-baremetal", "armv8-a", "smlal", "smlal")};
 
 struct Disassembly {
   std::vector<std::string> instructions;                      // as GNU as reads them
@@ -33,12 +46,14 @@ struct Disassembly {
 // Jumps (their targets are no labels here), calls and padding are left out: every processor has
 // them.
 bool is_everywhere(const std::string& mnemonic) {
-  static const std::set<std::string> names = {"call", "nop", "nopw", "nopl", "data16", "cs"};
-  return mnemonic[0] == 'j' || names.count(mnemonic) > 0;
+  static const std::set<std::string> names = {"call", "nop",  "nopw", "nopl", "data16",
+                                              "cs",   "b",    "bl",   "cbz",  "cbnz",
+                                              "tbz",  "tbnz", "adr",  "adrp", ".word"};
+  return mnemonic[0] == 'j' || mnemonic.compare(0, 2, "b.") == 0 || names.count(mnemonic) > 0;
 }
 
-Disassembly disassemble(const std::string& library) {
-  const Outcome outcome = run(std::string(MATTEC_OBJDUMP) + " -d --no-show-raw-insn " + library);
+Disassembly disassemble(const std::string& library, const Expected& target) {
+  const Outcome outcome = run(target.objdump + " -d --no-show-raw-insn " + library);
   EXPECT_EQ(outcome.status, 0) << outcome.output.substr(0, 1000);
   Disassembly found;
   std::istringstream lines(outcome.output);
@@ -50,7 +65,8 @@ Disassembly disassemble(const std::string& library) {
     const size_t tab = line.find(":\t");
     if (tab == std::string::npos) continue;
     std::string text = line.substr(tab + 2);
-    text = text.substr(0, text.find_first_of("#<"));
+    if (target.architecture == "x86_64") text = text.substr(0, text.find_first_of("#<"));
+    text = text.substr(0, text.find("//"));
     const std::string mnemonic = text.substr(0, text.find_first_of(" \t"));
     if (mnemonic.empty()) continue;
     ++found.counted[function][mnemonic];
@@ -60,13 +76,14 @@ Disassembly disassemble(const std::string& library) {
 }
 
 // What the assembler for this processor says to the library's instructions: empty if it knows all.
-std::string offences(const Disassembly& code, const std::string& processor) {
+std::string offences(const Disassembly& code, const std::string& processor,
+                     const std::string& assembler = MATTEC_AS) {
   const ScratchFolder folder;
   std::string text;
   for (const std::string& instruction : code.instructions) text += instruction + "\n";
   write_text(folder / "code.s", text);
-  const Outcome outcome = run(std::string(MATTEC_AS) + " -march=" + processor + " " +
-                              (folder / "code.s") + " -o /dev/null | head -c 2000");
+  const Outcome outcome = run(assembler + " -march=" + processor + " " + (folder / "code.s") +
+                              " -o /dev/null | head -c 2000");
   return outcome.output;
 }
 
@@ -87,9 +104,16 @@ class Archive : public testing::TestWithParam<Expected> {
 };
 
 TEST_P(Archive, HasNoInstructionBeyondItsProcessor) {
-  const Disassembly code = disassemble(library(GetParam().target));
+  const Disassembly code = disassemble(library(GetParam().target), GetParam());
   ASSERT_GT(code.instructions.size(), 5000U);
-  EXPECT_EQ(offences(code, GetParam().processor), "");
+  EXPECT_EQ(offences(code, GetParam().processor, GetParam().assembler), "");
+}
+
+TEST(ArchiveCheck, KnowsEveryTarget) {
+  std::vector<std::string> names;
+  for (const Expected& target : expected) names.push_back(target.target);
+  const std::vector<const char*> known = target_names();
+  EXPECT_EQ(names, std::vector<std::string>(known.begin(), known.end()));
 }
 
 // The check above can fail: AVX-512's library is not AVX2's.
@@ -103,11 +127,16 @@ TEST(ArchiveCheck, SeesForeignInstructions) {
     code.instructions = {beyond};
     EXPECT_NE(offences(code, icelake_processor), "") << beyond;
   }
+  code.instructions = {"sdot v0.4s, v1.16b, v2.4b[1]"};
+  const std::string assembler = "aarch64-linux-gnu-as";
+  EXPECT_EQ(offences(code, "armv8.2-a+dotprod", assembler), "");
+  EXPECT_NE(offences(code, "armv8-a", assembler), "");
 }
 
 TEST_P(Archive, DenseConvolutionsUseDotProducts) {
   int convolutions = 0;
-  for (const auto& [function, mnemonics] : disassemble(library(GetParam().target)).counted) {
+  for (const auto& [function, mnemonics] :
+       disassemble(library(GetParam().target), GetParam()).counted) {
     if (function.find("seen_conv") != 0 || mnemonics.size() < 20) continue;  // _argv, _metadata
     ++convolutions;
     EXPECT_TRUE(mnemonics.count(GetParam().dot_product)) << function;
@@ -115,16 +144,19 @@ TEST_P(Archive, DenseConvolutionsUseDotProducts) {
   EXPECT_GE(convolutions, 10);
 }
 
-// A kernel's name says whether it sums pairs of 4-bit products in 16 bits ("q" and how many).
-TEST_P(Archive, FourBitConvolutionsSumPairs) {
+// A kernel's name says whether it sums products of 4-bit operands in 16 bits ("q" and how many).
+TEST_P(Archive, FourBitConvolutionsSumIn16Bits) {
   int narrow = 0, wide = 0;
-  for (const auto& [function, mnemonics] : disassemble(library(GetParam().target)).counted) {
+  for (const auto& [function, mnemonics] :
+       disassemble(library(GetParam().target), GetParam()).counted) {
     if (function.find("seen_conv") != 0 || mnemonics.size() < 20) continue;
-    const bool sums_pairs = std::regex_search(function, std::regex("q[0-9]"));
-    EXPECT_EQ(mnemonics.count("vpmaddubsw") > 0, sums_pairs) << function;
-    ++(sums_pairs ? narrow : wide);
+    const bool is_short = std::regex_search(function, std::regex("q[0-9]"));
+    if (is_short) {
+      EXPECT_TRUE(mnemonics.count(GetParam().short_product)) << function;
+    }
+    ++(is_short ? narrow : wide);
   }
-  EXPECT_EQ(narrow > 0, GetParam().target == "x86-64-avx2");
+  EXPECT_EQ(narrow > 0, !GetParam().short_product.empty());
   EXPECT_GT(wide, 0);
 }
 
@@ -135,18 +167,22 @@ TEST_P(Archive, InspectionCountsWhatObjdumpCounts) {
   uint64_t counted = 0, wanted = 0;
   for (const targets::FunctionContents& function : contents.functions)
     counted += function.dot_products;
-  for (const auto& [function, mnemonics] : disassemble(path).counted)
+  for (const auto& [function, mnemonics] : disassemble(path, GetParam()).counted)
     for (const auto& [mnemonic, count] : mnemonics)
       if (targets::is_dot_product(mnemonic)) wanted += static_cast<uint64_t>(count);
   EXPECT_EQ(counted, wanted);
-  EXPECT_EQ(contents.architecture, "x86_64");
+  EXPECT_EQ(contents.architecture, GetParam().architecture);
 }
 
 TEST_P(Archive, WantsNothingButMemoryAndThreads) {
   const targets::LibraryContents contents = targets::inspect_library(library(GetParam().target));
   for (const std::string& symbol : contents.undefined)
-    EXPECT_TRUE(symbol == "memset" || symbol == "memcpy" || symbol.rfind("pthread_", 0) == 0)
+    EXPECT_TRUE(symbol == "memset" || symbol == "memcpy" || symbol == "getauxval" ||
+                symbol.rfind("pthread_", 0) == 0)
         << symbol;
+  if (!targets::find_target(GetParam().target).is_hosted) {
+    EXPECT_EQ(contents.undefined, std::vector<std::string>{});
+  }
 }
 
 // Two libraries in one program must not meet.
@@ -163,13 +199,20 @@ TEST_P(Archive, HoldsNoWritableData) {
 
 // inspect's stack bound adds up these forms; a frame that grows otherwise would escape it.
 TEST_P(Archive, StackPointerMovesInFormsThatInspectionReads) {
+  const bool is_x86 = GetParam().architecture == "x86_64";
   const std::regex known(
-      "(sub|add|and) +\\$0x[0-9a-f]+,%rsp|lea +-0x[0-9a-f]+\\(%rbp\\),%rsp|"
-      "mov +%rbp,%rsp");
+      is_x86 ? "(sub|add|and) +\\$0x[0-9a-f]+,%rsp|lea +-0x[0-9a-f]+\\(%rbp\\),%rsp|"
+               "mov +%rbp,%rsp"
+             : "(sub|add)\tsp, (sp|x29), #0x[0-9a-f]+(, lsl #12)?|mov\tsp, x29|"
+               "and\tsp, x9, #0x[0-9a-f]+");
+  const auto moves = [is_x86](const std::string& text) {
+    if (!is_x86) return text.find("\tsp, ") != std::string::npos;
+    return text.size() > 5 && text.compare(text.size() - 5, 5, ",%rsp") == 0;
+  };
   int moved = 0;
-  for (std::string text : disassemble(library(GetParam().target)).instructions) {
+  for (std::string text : disassemble(library(GetParam().target), GetParam()).instructions) {
     text.erase(text.find_last_not_of(' ') + 1);
-    if (text.size() < 5 || text.compare(text.size() - 5, 5, ",%rsp") != 0) continue;
+    if (!moves(text)) continue;
     if (text.compare(0, 3, "cmp") == 0 || text.compare(0, 4, "test") == 0) continue;
     ++moved;
     EXPECT_TRUE(std::regex_match(text, known)) << text;
@@ -177,9 +220,9 @@ TEST_P(Archive, StackPointerMovesInFormsThatInspectionReads) {
   EXPECT_GT(moved, 20);
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Archive, testing::Values(avx2, vnni),
+INSTANTIATE_TEST_SUITE_P(Targets, Archive, testing::ValuesIn(expected),
                          [](const testing::TestParamInfo<Expected>& info) {
-                           return info.param.dot_product == "vpmaddwd" ? "avx2" : "vnni";
+                           return test_name(info.param.target);
                          });
 
 // Nothing of the process, of earlier compilations or of the threads gets into the files.

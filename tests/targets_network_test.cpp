@@ -1,13 +1,15 @@
-// A whole trained network, the one inside mattec, at 8 and 4 bits: interpreter, AVX2 and
-// AVX512-VNNI agree in every byte over 30 recurrent frames, with the memory plan that products
-// have.
+// A whole trained network, the one inside mattec, at 8 and 4 bits: interpreter and every target
+// agree in every byte over many recurrent frames, with the memory plan that products have; firmware
+// boots.
 #include <gtest/gtest.h>
 
 #include "frontend/fuse.h"
 #include "nano/clip_generator.h"
 #include "nano/embedded.h"
 #include "quant/calibrate.h"
+#include "targets/inspect.h"
 #include "tests/compiled_network.h"
+#include "tests/firmware.h"
 
 namespace mattec::test {
 namespace {
@@ -47,20 +49,42 @@ struct Case {
 
 class Network : public testing::TestWithParam<Case> {};
 
-TEST_P(Network, EqualsTheInterpreterOver30Frames) {
+TEST_P(Network, EqualsTheInterpreterOverManyFrames) {
   const Case& now = GetParam();
   targets::CompileOptions options;
   options.target = now.target;
   options.size = now.size;
   options.work_per_task = 1e5;
   MATTEC_NEED_TARGET(options.target);
+  const int frames = is_emulated(options.target) ? 9 : 30;
   expect_equal(quantized_nano(now.weight_bits, now.activation_bits), options,
-               generated_clip(2, options.size, 30), 20);
+               generated_clip(2, options.size, frames), static_cast<size_t>(frames) * 2 / 3);
+}
+
+// The board boots, and prints the checksum that the interpreter has.
+TEST(Firmware, MattesLikeTheInterpreter) {
+  MATTEC_NEED_TARGET(firmware_target);
+  const ir::Graph graph = quantized_nano(8, 8);
+  targets::CompileOptions options;
+  options.target = firmware_target;
+  options.size = {48, 64};
+  options.name = "rvm";
+  const targets::CompiledLibrary library = targets::compile(graph, options);
+  EXPECT_EQ(targets::inspect_archive("librvm.a", library.archive).undefined,
+            std::vector<std::string>{});
+  const Outcome played = run_firmware(library, "");
+  EXPECT_EQ(played.output, wanted_firmware_output(graph, options.size, 8));
+  EXPECT_EQ(played.status, 0);
+
+  const Outcome faulty = run_firmware(library, "-DPROVOKE_FAULT");
+  EXPECT_NE(faulty.output.find("data at            00000000c0000000"), std::string::npos)
+      << faulty.output;
+  EXPECT_EQ(faulty.status, 99);
 }
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* target : target_names()) {
+  for (const char* target : hosted_target_names()) {
     // Every size once and every bit width once: one does not change what the other tests.
     all.push_back({target, 8, 8, {49, 75}});
     all.push_back({target, 4, 8, {64, 96}});
