@@ -21,14 +21,15 @@ static void run_region(struct session* session, int32_t count, mattec_task task,
 /* A slot of scratch that no other task uses. There are as many as threads, so that one is free,
  * unless a caller's parallel_for is wider than it said: then its tasks wait for each other. */
 static int claim_slot(struct session* session) {
-  uint64_t free = __atomic_load_n(&session->free_slots, __ATOMIC_RELAXED);
+  uint64_t available = __atomic_load_n(&session->free_slots, __ATOMIC_RELAXED);
   for (;;) {
-    if (!free) {
+    if (!available) {
       relax();
-      free = __atomic_load_n(&session->free_slots, __ATOMIC_RELAXED);
-    } else if (__atomic_compare_exchange_n(&session->free_slots, &free, free & (free - 1), 1,
-                                           __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-      return __builtin_ctzll(free);
+      available = __atomic_load_n(&session->free_slots, __ATOMIC_RELAXED);
+    } else if (__atomic_compare_exchange_n(&session->free_slots, &available,
+                                           available & (available - 1), 1, __ATOMIC_ACQUIRE,
+                                           __ATOMIC_RELAXED)) {
+      return __builtin_ctzll(available);
     }
   }
 }

@@ -105,7 +105,8 @@ bool host_runs(const Target& target) {
 #else
   const char* const architecture = "arm-64";
 #endif
-  return target.architecture == architecture && (target.cpu_features & ~mattec_cpu_features()) == 0;
+  return target.is_hosted && target.architecture == architecture &&
+         (target.cpu_features & ~mattec_cpu_features()) == 0;
 }
 
 const Target& find_target(const std::string& name) {

@@ -23,7 +23,7 @@ struct Target {
 
 // Every target that this compiler emits.
 const std::vector<Target>& known_targets();
-// Whether this processor is of the target's architecture and has its instruction sets.
+// Whether this process can run the target's code: no firmware, and this processor has all of it.
 bool host_runs(const Target& target);
 // Throws UsageError that lists the known targets. "host" picks the best one this processor runs;
 // Error where there is none.
