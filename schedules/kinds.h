@@ -9,7 +9,7 @@ namespace mattec::schedules {
 Halide::Var tile_output(const Schedule& schedule, const lower::Kernel& kernel,
                         generators::Pipeline& pipeline);
 
-void schedule_conv(const Schedule& schedule, const lower::Kernel& kernel,
+void schedule_conv(const Schedule& tile, const lower::Kernel& kernel,
                    generators::Pipeline& pipeline);
 void schedule_depthwise(const Schedule& schedule, const lower::Kernel& kernel,
                         generators::Pipeline& pipeline);

@@ -102,7 +102,7 @@ class RunnerHere : public Runner {
     std::ofstream(path, std::ios::binary)
         .write(reinterpret_cast<const char*>(library.archive.data()),
                static_cast<std::streamsize>(library.archive.size()));
-    const LoadedLibrary loaded = LoadedLibrary::load(path.string());
+    LoadedLibrary loaded = LoadedLibrary::load(path.string());
     std::filesystem::remove(path);
     return loaded;
   }

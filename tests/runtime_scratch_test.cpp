@@ -26,6 +26,7 @@ int scratch_kernel(void** arguments) {
 void on_six_threads(void*, int32_t count, mattec_task task, void* context) {
   std::atomic<int32_t> next{0};
   std::vector<std::thread> threads;
+  threads.reserve(6);
   for (int i = 0; i < 6; ++i)
     threads.emplace_back([&] {
       for (int32_t index = next++; index < count; index = next++) task(context, index);
@@ -47,7 +48,8 @@ void expect_scratch_of_its_own(const mattec_options& options) {
   network.plan.step_count = 1;
   network.plan.arena_bytes = (network.plan.arena_bytes + 63) / 64 * 64 + 64;
   network.plan.scratch_bytes = 64;
-  const auto bytes = static_cast<size_t>(network.plan.arena_bytes + (options.threads - 1) * 64);
+  const auto bytes =
+      static_cast<size_t>(network.plan.arena_bytes + (options.threads - 1) * int64_t{64});
   std::vector<uint8_t> memory(bytes + 128 + 64, 0xCD);
   uint8_t* arena = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128) % 128;
   mattec_session* session = nullptr;

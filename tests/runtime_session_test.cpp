@@ -221,7 +221,7 @@ TEST_F(Session, AForegroundOfFourBytesWantsAlpha) {
   ASSERT_EQ(step(), MATTEC_OK);
   EXPECT_EQ(take_kernel_calls().matte, 0);
   std::vector<uint8_t> rgba(size_t{4} * width * height);
-  outputs.foreground = {rgba.data(), width, height, 4 * width, MATTEC_RGBA};
+  outputs.foreground = {rgba.data(), width, height, ptrdiff_t{4} * width, MATTEC_RGBA};
   ASSERT_EQ(step(), MATTEC_OK);
   EXPECT_EQ(take_kernel_calls().matte, 4);
 }
