@@ -50,6 +50,7 @@ struct Plan {
     for (const mattec_halo& halo : halos) {
       mattec_step_record step = {};
       step.kernel = kernel;
+      step.wanted = MATTEC_FOR_STATES;
       step.rows = halo.height;
       step.rows_per_task = rows_per_task;
       step.halos = &halo;

@@ -179,8 +179,6 @@ void Lowering::lower_gates(const Gru& gru) {
   const ir::Grid& reset = *graph_.tensor(product.output).grid;
   if (std::any_of(gate.zero_point.begin(), gate.zero_point.end(), [](int z) { return z != 0; }))
     throw Error(graph_.name + ": " + op.name + " must have zero point 0, as sigmoids have");
-  if (gate.bits != 8)
-    throw Error(graph_.name + ": " + op.name + " makes gates of 4 bits; kernels take those of 8");
 
   const int output = make_storage(product.name + " and z", op.output, 2 * gru.channels, 1,
                                   candidate.conv.padding, pattern_of(reset, gru.channels));

@@ -34,9 +34,11 @@ void Lowering::find_parts(TensorId id, int first_channel, std::vector<Copy::Part
 }
 
 // Half of the channels or fewer: as a whole copy they would cost their convolution more products
-// than a kernel that moves them. Others than dense convolutions read no gaps.
+// than a kernel that moves them. Others than dense convolutions read no gaps, and outputs have
+// none.
 bool Lowering::gathers(const Op& op) const {
   if (op.channels.empty()) return false;
+  if (is_output(op.output)) return true;
   if (2 * op.channels.size() <= size_t(graph_.tensor(op.inputs[0]).channels)) return true;
   const std::vector<int> readers = graph_.consumers(op.output);
   return !std::all_of(readers.begin(), readers.end(), [&](int reader) {
@@ -113,12 +115,14 @@ std::vector<Copy> Lowering::make_copies(const std::vector<TensorId>& names) {
   return copies;
 }
 
+bool Lowering::is_output(TensorId id) const {
+  return std::any_of(graph_.outputs.begin(), graph_.outputs.end(),
+                     [id](const ir::Output& output) { return output.tensor == id; });
+}
+
 bool Lowering::is_read(TensorId id) const {
   const std::vector<int> readers = graph_.consumers(id);
-  const bool is_output =
-      std::any_of(graph_.outputs.begin(), graph_.outputs.end(),
-                  [id](const ir::Output& output) { return output.tensor == id; });
-  return is_output || std::any_of(readers.begin(), readers.end(), [&](int reader) {
+  return is_output(id) || std::any_of(readers.begin(), readers.end(), [&](int reader) {
            const Op& op = graph_.ops[size_t(reader)];
            if (op.kind == OpKind::slice) return is_read(op.output);
            const bool for_its_size = op.kind == OpKind::upsample2 && op.inputs[0] != id;

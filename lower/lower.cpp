@@ -87,9 +87,6 @@ PlanOutput Lowering::find_output(const char* name) {
   const ir::Output* output = graph_.find_output(name, ir::Variant::both);
   if (output == nullptr) return {};
   const View& view = views_[size_t(output->tensor)];
-  if (!view.channels.empty())
-    throw Error(graph_.name + ": the channels of output \"" + name +
-                "\" do not lie side by side; no kernel puts them there");
   plan_.storages[size_t(view.storage)].last_step = static_cast<int>(plan_.steps.size());
   return {view.storage, view.first_channel};
 }

@@ -66,6 +66,7 @@ class Lowering {
   // Of the tensor that is copied, from the part's channel.
   int source_channel(const Copy::Part& part, int channel) const;
   void store_copy(ir::TensorId id, Copy& copy);
+  bool is_output(ir::TensorId id) const;
   bool is_read(ir::TensorId id) const;  // by more than what `fused_` operations make of it
   Outputs make_outputs(ir::TensorId id);
   void set_layouts(const Outputs& outputs, Kernel& kernel) const;

@@ -276,15 +276,11 @@ class EmulatedRunner : public Runner {
 
 }  // namespace
 
-std::string why_not_emulate(const Target& target) {
-  for (const char* const needed : {compiler, emulator})
-    if (!is_in_path(needed))
-      return std::string(needed) + " is missing for " + target.name + " (scripts/setup --tests)";
-  return "";
-}
-
 std::unique_ptr<Runner> emulate_library(const CompiledLibrary& library, const std::string& name,
                                         const std::string& cpu) {
+  for (const char* const needed : {compiler, emulator})
+    if (!is_in_path(needed))
+      throw Error(library.target + ": " + needed + " is missing; run scripts/setup --tests");
   return std::make_unique<EmulatedRunner>(library, name, cpu);
 }
 

@@ -5,9 +5,7 @@
 
 namespace mattec::targets {
 
-// Empty where compiler and emulator are found in PATH; else which one is missing.
-std::string why_not_emulate(const Target& target);
-
+// Throws Error where compiler or emulator is not found in PATH.
 std::unique_ptr<Runner> emulate_library(const CompiledLibrary& library, const std::string& name,
                                         const std::string& cpu);
 

@@ -112,18 +112,13 @@ class RunnerHere : public Runner {
 
 }  // namespace
 
-std::string why_not_run(const Target& target) {
-  if (host_runs(target)) return "";
-  if (target.emulated_cpu.empty()) return "this processor does not run " + target.name;
-  return why_not_emulate(target);
-}
+bool can_run(const Target& target) { return host_runs(target) || !target.emulated_cpu.empty(); }
 
 std::unique_ptr<Runner> run_library(const CompiledLibrary& library, const std::string& name,
                                     const std::string& cpu) {
   const Target& target = find_target(library.target);
   if (cpu.empty() && host_runs(target)) return std::make_unique<RunnerHere>(library, name);
-  const std::string problem = why_not_run(target);
-  if (!problem.empty()) throw Error(problem);
+  if (!can_run(target)) throw Error("this processor does not run " + target.name);
   return emulate_library(library, name, cpu.empty() ? target.emulated_cpu : cpu);
 }
 

@@ -34,11 +34,12 @@ class Runner {
   virtual std::unique_ptr<RunningSession> open(int threads) = 0;
 };
 
-// Empty where the target's code can run here, in this process or emulated; else the reason.
-std::string why_not_run(const Target& target);
+// False where only another processor runs the target's code: it is neither this one's nor emulated.
+bool can_run(const Target& target);
 
 // `name`: the library's. `cpu`: of the emulator (qemu's name), if not the target's own. Throws
-// Error.
+// Error where it cannot run, also for want of compiler and emulator in PATH (scripts/setup
+// --tests).
 std::unique_ptr<Runner> run_library(const CompiledLibrary& library, const std::string& name,
                                     const std::string& cpu = "");
 

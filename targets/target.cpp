@@ -43,17 +43,23 @@ lower::Isa avx512vnni_isa() {
   return isa;
 }
 
-// smlal and smlal2 by element: 8 products of 16-bit factors, in two registers of sums.
-lower::Isa neon_isa() {
+// What all of 64-bit ARM has.
+lower::Isa arm_isa() {
   lower::Isa isa;
   isa.vector_bytes = 16;
   isa.vector_registers = 32;
   isa.signed_inputs = true;
-  isa.dot_product_depth = 1;
-  isa.factor_bits = 16;
   isa.by_element = true;
   isa.saturating_narrowing = true;
   isa.value_lanes = 8;
+  return isa;
+}
+
+// smlal and smlal2 by element: 8 products of 16-bit factors, in two registers of sums.
+lower::Isa neon_isa() {
+  lower::Isa isa = arm_isa();
+  isa.dot_product_depth = 1;
+  isa.factor_bits = 16;
   isa.accumulators = 12;
   // smlal of bytes takes no element: each input is duplicated, for all vectors of a tile.
   isa.short_products = 1;
@@ -64,15 +70,9 @@ lower::Isa neon_isa() {
 
 // sdot by element, of signed by signed bytes.
 lower::Isa dotprod_isa() {
-  lower::Isa isa;
-  isa.vector_bytes = 16;
-  isa.vector_registers = 32;
-  isa.signed_inputs = true;
+  lower::Isa isa = arm_isa();
   isa.dot_product_depth = 4;
   isa.factor_bits = 8;
-  isa.by_element = true;
-  isa.saturating_narrowing = true;
-  isa.value_lanes = 8;
   isa.accumulators = 16;
   return isa;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ir/interpreter.h"
+#include "targets/inspect.h"
 #include "targets/library_files.h"
 #include "tests/compiled_archive.h"
 
@@ -49,6 +50,21 @@ inline Outcome run_firmware(const targets::CompiledLibrary& library, const std::
       "timeout 300 qemu-system-aarch64 -M virt -cpu cortex-a53 -m 256M -nic none -nographic "
       "-monitor none -serial none -semihosting-config enable=on,target=native -kernel " +
       image);
+}
+
+// Compiles the network, looks that it wants nothing, and boots it: it prints what it must.
+inline targets::CompiledLibrary expect_firmware(const ir::Graph& graph, ir::Size size, int frames) {
+  targets::CompileOptions options;
+  options.target = firmware_target;
+  options.size = size;
+  options.name = "rvm";
+  targets::CompiledLibrary library = targets::compile(graph, options);
+  EXPECT_EQ(targets::inspect_archive("librvm.a", library.archive).undefined,
+            std::vector<std::string>{});
+  const Outcome played = run_firmware(library, "-DFRAMES=" + std::to_string(frames));
+  EXPECT_EQ(played.output, wanted_firmware_output(graph, size, frames));
+  EXPECT_EQ(played.status, 0);
+  return library;
 }
 
 }  // namespace mattec::test

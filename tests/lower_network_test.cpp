@@ -57,9 +57,9 @@ struct Network {
   }
 };
 
-std::string error_of(const ir::Graph& graph, ir::Size frame = size) {
+std::string error_of(const ir::Graph& graph, ir::Size frame = size, const Options& options = {}) {
   try {
-    lower(graph, frame, {});
+    lower(graph, frame, options);
   } catch (const Error& error) {
     return error.what();
   }
@@ -287,6 +287,21 @@ TEST(LowerErrors, PooledState) {
   network.make.op(OpKind::avg_pool2, {h}, test::state_grid());
   network.make.recurrent(network.x, h);
   EXPECT_ERROR(network.finish(), "reads a state in 16 bits");
+}
+
+// The verifier's bound is that of unsigned inputs.
+TEST(LowerErrors, SumsThatLeave32BitsWhereBytesAreSigned) {
+  Network network;
+  ir::Graph graph = network.finish();
+  ir::Convolution& conv = graph.ops[0].conv;
+  std::fill(conv.quantized_weight.begin(), conv.quantized_weight.begin() + 27, int8_t{127});
+  conv.quantized_bias[0] = 2147483647 - 27 * 127 * 255;
+  Options options;
+  EXPECT_EQ(lower(graph, size, options).steps.size(), 5U);
+  options.isa.signed_inputs = true;
+  EXPECT_EQ(error_of(graph, size, options), "random: the accumulator of channel 0 of " +
+                                                graph.ops[0].name +
+                                                " can leave 32 bits where bytes are signed");
 }
 
 TEST(LowerErrors, ProductOfTwoTensors) {

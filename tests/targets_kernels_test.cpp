@@ -162,6 +162,16 @@ TEST_P(Outputs, SlicesThatOthersRead) {
   expect_equal_outputs(make.graph);
 }
 
+// A copy of most channels, which would keep its gaps for a convolution.
+TEST_P(Outputs, ChannelsThatAreMovedTogether) {
+  GraphMaker make(4);
+  const ir::TensorId x = conv(make, make.graph.frame, 4, make.grid(4, false));
+  const ir::TensorId fgr = make.take(x, {0, 2, 3}, unit_grid());
+  const ir::TensorId pha = conv(make, x, 1, unit_grid());
+  make.graph.outputs = {{"fgr", fgr, ir::Variant::both}, {"pha", pha, ir::Variant::both}};
+  expect_equal_outputs(make.graph);
+}
+
 INSTANTIATE_TEST_SUITE_P(Targets, Outputs, testing::ValuesIn(target_names()), test_name_of);
 
 // Instead of an illegal instruction.

@@ -4,41 +4,19 @@
 #include <gtest/gtest.h>
 
 #include "frontend/fuse.h"
-#include "nano/clip_generator.h"
 #include "nano/embedded.h"
-#include "quant/calibrate.h"
-#include "targets/inspect.h"
 #include "tests/compiled_network.h"
 #include "tests/firmware.h"
+#include "tests/quantized_network.h"
 
 namespace mattec::test {
 namespace {
 
-std::vector<std::vector<uint8_t>> generated_clip(uint64_t seed, ir::Size size, int count) {
-  const nano::ClipGenerator generator(seed, size.width, size.height);
-  std::vector<std::vector<uint8_t>> frames;
-  frames.reserve(static_cast<size_t>(count));
-  for (int i = 0; i < count; ++i) frames.push_back(generator.frame(i).frame);
-  return frames;
-}
-
 ir::Graph quantized_nano(int weight_bits, int activation_bits) {
-  constexpr ir::Size size{64, 96};
-  quant::CalibrationOptions options;
-  options.method = quant::Method::mse;
-  options.jitter_copies = 0;
-  static const ir::Graph fused =
-      frontend::fuse(ir::extract(nano::nano_network(), ir::Variant::direct));
-  static const quant::Calibration calibration = [&] {
-    quant::Clip clip;
-    for (const std::vector<uint8_t>& rgb : generated_clip(1, size, 6))
-      clip.push_back({size.width, size.height, rgb});
-    return quant::observe(fused, {clip}, options);
-  }();
-  quant::BitPolicy policy;
-  policy.weights = weight_bits;
-  policy.activations = activation_bits;
-  return quant::quantize(fused, calibration, policy, options);
+  static const Quantizable network(
+      frontend::fuse(ir::extract(nano::nano_network(), ir::Variant::direct)), quant::Method::mse,
+      {64, 96}, 6);
+  return network.quantized(weight_bits, activation_bits);
 }
 
 struct Case {
@@ -64,18 +42,7 @@ TEST_P(Network, EqualsTheInterpreterOverManyFrames) {
 // The board boots, and prints the checksum that the interpreter has.
 TEST(Firmware, MattesLikeTheInterpreter) {
   MATTEC_NEED_TARGET(firmware_target);
-  const ir::Graph graph = quantized_nano(8, 8);
-  targets::CompileOptions options;
-  options.target = firmware_target;
-  options.size = {48, 64};
-  options.name = "rvm";
-  const targets::CompiledLibrary library = targets::compile(graph, options);
-  EXPECT_EQ(targets::inspect_archive("librvm.a", library.archive).undefined,
-            std::vector<std::string>{});
-  const Outcome played = run_firmware(library, "");
-  EXPECT_EQ(played.output, wanted_firmware_output(graph, options.size, 8));
-  EXPECT_EQ(played.status, 0);
-
+  const targets::CompiledLibrary library = expect_firmware(quantized_nano(8, 8), {48, 64}, 8);
   const Outcome faulty = run_firmware(library, "-DPROVOKE_FAULT");
   EXPECT_NE(faulty.output.find("data at            00000000c0000000"), std::string::npos)
       << faulty.output;
