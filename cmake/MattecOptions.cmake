@@ -141,3 +141,16 @@ function(mattec_test name)
   set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES
                ${CMAKE_CURRENT_BINARY_DIR}/${name}_include.cmake)
 endfunction()
+
+# Of C code that goes into libraries. Built the same way whatever the preset: these bytes are the
+# product's, so no sanitizers, no debug information, no machine-specific flags.
+set(MATTEC_PRODUCT_OPTIONS
+    -O3 -g0 -fPIC -fvisibility=hidden -ffreestanding -fno-stack-protector -fno-ident -fno-lto
+    -Wall -Wextra -Werror)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
+  set(MATTEC_NATIVE x86_64)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
+  set(MATTEC_NATIVE arm_64)
+else()
+  message(FATAL_ERROR "mattec builds on x86-64 and 64-bit ARM, not on ${CMAKE_SYSTEM_PROCESSOR}")
+endif()

@@ -71,9 +71,17 @@ struct Clamped {
   Expr integer, real;
 };
 
-Clamped clamped(const Expr& value, const Constants::Range& range, const lower::Kernel& kernel) {
+// A value rounded to 16 bits: without saturation the sum's low half is the integer, since
+// rounding_bias has none there.
+Expr narrowed(const Expr& value, bool fits) {
+  if (fits) return cast<int16_t>(round_biased(value));
+  return saturating_cast<int16_t>(cast<int32_t>(round(value)));
+}
+
+Clamped clamped(const Expr& value, const Constants::Range& range, const lower::Kernel& kernel,
+                bool fits) {
   if (kernel.clamps_in_16_bits) {
-    const Expr narrow = saturating_cast<int16_t>(cast<int32_t>(round(value)));
+    const Expr narrow = narrowed(value, fits);
     const Expr integer = min(max(narrow, range.low), range.high);
     return {integer, cast<float>(integer)};
   }
@@ -96,7 +104,9 @@ GridValue to_grid(const Expr& value, const Constants& constants, ir::Rounding ro
     const Expr down = clamped_down(value, range, kernel);
     return {constants.stored(down - cast(down.type(), constants.offset())), Expr()};
   }
-  const Clamped made = clamped(value, range, kernel);
+  if (kernel.fills_bytes)
+    return {saturating_cast<int8_t>(narrowed(value, true) + range.zero_point), Expr()};
+  const Clamped made = clamped(value, range, kernel, kernel.fits_16_bits);
   return {constants.stored(made.integer + range.zero_point), made.real};
 }
 
@@ -106,7 +116,9 @@ std::vector<Expr> copies(const lower::Kernel& kernel, const Constants& constants
   for (int i = 0; i < kernel.copy_count(); ++i) {
     const Constants::Range range = constants.range(i, lower::copy_zero_point);
     const Expr value = centred * constants.real(i, lower::copy_multiplier);
-    made.push_back(constants.stored(clamped(value, range, kernel).integer + range.zero_point));
+    made.push_back(
+        constants.stored(clamped(value, range, kernel, kernel.copies_fit_16_bits).integer +
+                         range.zero_point));
   }
   return made;
 }

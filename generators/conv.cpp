@@ -50,33 +50,6 @@ void add_pairs(const lower::Kernel& kernel, const std::vector<Part>& parts, size
   }
 }
 
-// Adds one segment by sums of single products in 16 bits.
-void add_short_sums(const lower::Kernel& kernel, const std::vector<Part>& parts, size_t segment,
-                    const ImageParam& input, const ImageParam& weights, int group, Pipeline& made) {
-  const Var c = made.c, x = made.x, y = made.y;
-  const Var block("block"), column("column"), row("row");
-  const int k = kernel.kernel, groups = kernel.inputs[segment].channels;
-  for (size_t part = 0; part < parts.size(); ++part) {
-    const Part& sums = parts[part];
-    const std::string name = std::to_string(made.updates.size());
-    Func staged("staged" + name);
-    staged(c, x, y) = input(c, x, y);
-    const RDom s(0, sums.steps, 0, sums.columns, 0, sums.rows, "s" + name);
-    const Expr at = sums.first + s.x + block * sums.steps;
-    const Expr dx = column + s.y, dy = row + s.z;
-    Func partial("partial" + name);
-    partial(c, x, y, block, column, row) = cast<int16_t>(0);
-    partial(c, x, y, block, column, row) +=
-        cast<int16_t>(staged(at, x * kernel.stride + dx * kernel.dilation,
-                             y * kernel.stride + dy * kernel.dilation)) *
-        cast<int16_t>(weights(0, c, group + at + groups * (dx + k * dy)));
-    const RDom r(0, sums.blocks, 0, k / sums.columns, 0, k / sums.rows, "r" + name);
-    made.accumulator(c, x, y) += cast<int32_t>(partial(c, x, y, r.x, r.y, r.z));
-    made.updates.push_back(
-        {static_cast<int>(made.updates.size()), r, segment, part, staged, {}, partial, s});
-  }
-}
-
 // Adds one segment by dot products of `depth` channels.
 void add_products(const lower::Kernel& kernel, const std::vector<Part>& parts, size_t segment,
                   const ImageParam& input, const ImageParam& weights, int group, Pipeline& made) {
@@ -85,15 +58,16 @@ void add_products(const lower::Kernel& kernel, const std::vector<Part>& parts, s
   const Expr pixel = input(c, x, y);
   in(c, x, y) = kernel.factor_bits == 16 ? cast<int16_t>(pixel) : pixel;
   made.inputs.push_back(in);
-  const int depth = kernel.depth, groups = kernel.inputs[segment].channels / depth;
-  const int k = kernel.kernel;
+  const lower::Runs runs = lower::runs_of(kernel, kernel.inputs[segment]);
+  const int depth = kernel.depth, k = kernel.kernel;
+  const int groups = runs.positions * kernel.inputs[segment].channels / depth;
   for (size_t part = 0; part < parts.size(); ++part) {
     const std::string name = std::to_string(made.updates.size());
     Func staged("staged" + name);
     staged(c, x, y) = in(c, x, y);
-    const RDom r(0, depth, 0, parts[part].steps, 0, k, 0, k, "r" + name);
+    const RDom r(0, depth, 0, parts[part].steps, 0, runs.runs, 0, k, "r" + name);
     const Expr at = parts[part].first + r.y;
-    const Expr w = weights(r.x, c, group + at + groups * (r.z + k * r.w));
+    const Expr w = weights(r.x, c, group + at + groups * (r.z + runs.runs * r.w));
     const Expr value = staged(r.x + depth * at, x * kernel.stride + r.z * kernel.dilation,
                               y * kernel.stride + r.w * kernel.dilation);
     // 16-bit factors of a 32-bit sum: the form that LLVM turns into dot-product instructions.
@@ -114,9 +88,7 @@ void accumulate(const lower::Kernel& kernel, const Division& division,
   acc(c, x, y) = bias_last ? Expr(0) : constants.integer(lower::row_bias);
   int group = 0;
   for (size_t j = 0; j < inputs.size(); ++j) {
-    const auto add = kernel.short_steps.empty() ? add_products
-                     : kernel.depth == 1        ? add_short_sums
-                                                : add_pairs;
+    const auto add = kernel.short_steps.empty() ? add_products : add_pairs;
     add(kernel, division[j], j, inputs[j], weights, group, made);
     group += kernel.inputs[j].channels / kernel.depth * kernel.kernel * kernel.kernel;
     if (kernel.shifts[j] != 0) {
@@ -159,7 +131,8 @@ void blend(const lower::Kernel& kernel, const Constants& constants, const RowRan
 
 }  // namespace
 
-Pipeline build_conv(const lower::Kernel& kernel, const Division& division) {
+Pipeline build_conv(const lower::Kernel& kernel, const Division& division,
+                    const std::string& microkernel) {
   Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
@@ -171,8 +144,10 @@ Pipeline build_conv(const lower::Kernel& kernel, const Division& division) {
   const int columns =
       (kernel.width - 1) * kernel.stride + (kernel.kernel - 1) * kernel.dilation + 1;
   for (const lower::Layout& layout : kernel.inputs) {
+    lower::Layout read = layout;
+    read.channels *= lower::runs_of(kernel, layout).positions;
     inputs.push_back(input_parameter("input" + std::to_string(inputs.size()), stored_type(kernel),
-                                     layout, columns));
+                                     read, columns));
     groups += layout.channels / kernel.depth * kernel.kernel * kernel.kernel;
   }
   ImageParam weights(Int(kernel.factor_bits), 3, "weights");
@@ -182,7 +157,10 @@ Pipeline build_conv(const lower::Kernel& kernel, const Division& division) {
   weights.dim(2).set_bounds(0, groups).set_stride(kernel.depth * padded);
   const Constants constants(kernel, c);
 
-  accumulate(kernel, division, inputs, weights, constants, made);
+  if (kernel.microkernel.empty())
+    accumulate(kernel, division, inputs, weights, constants, made);
+  else
+    call_microkernel(kernel, microkernel, inputs, weights, constants.parameter(), made);
   Expr sum = made.accumulator(c, x, y);
   if (kernel.any_shift()) sum += constants.integer(lower::row_bias);
   const Expr value = activated(kernel.activation, sum, constants);

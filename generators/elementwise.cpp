@@ -36,9 +36,14 @@ Pipeline build_gate(const lower::Kernel& kernel) {
       input_parameter("input0", stored_type(kernel), kernel.inputs[0], kernel.width);
   const ImageParam gate = input_parameter("gate", stored_type(kernel), kernel.inputs[1], 1);
   const Constants constants(kernel, c);
-  const Expr value = cast<int32_t>(input(c, x, y)) - constants.integer(lower::row_bias);
-  const Expr factor = cast<int32_t>(gate(c, 0, 0)) - constants.integer(lower::row_residual);
-  const Expr product = cast<float>(value * factor) * constants.real(lower::row_to_grid);
+  // 9 bits each: 16-bit factors of a 32-bit product.
+  const auto centred = [&](const Expr& stored, lower::ConstantRow zero_point) {
+    return cast<int16_t>(stored) - cast<int16_t>(constants.integer(zero_point));
+  };
+  const Expr value = centred(input(c, x, y), lower::row_bias);
+  const Expr factor = centred(gate(c, 0, 0), lower::row_residual);
+  const Expr product =
+      cast<float>(cast<int32_t>(value) * cast<int32_t>(factor)) * constants.real(lower::row_to_grid);
   write(kernel, constants, rows, to_grid(product, constants, kernel.rounding), made);
   made.arguments = {rows.first, rows.count, input, gate, constants.parameter()};
   return made;
@@ -85,26 +90,25 @@ Pipeline build_gather(const lower::Kernel& kernel) {
 // Bilinear, half-pixel centres: weights 1/4 and 3/4 along each axis, one rounding. The input is the
 // whole tensor, so rows count from first_row.
 Pipeline build_upsample2(const lower::Kernel& kernel) {
-  const Pipeline made;
+  Pipeline made;
   const Var c = made.c, x = made.x, y = made.y;
   const RowRange rows;
   const ImageParam input =
       input_parameter("input0", stored_type(kernel), kernel.inputs[0], kernel.input_width);
   // Rounding down as shifts do commutes with what signed bytes are stored less.
   const Type wide = kernel.is_signed ? Int(16) : UInt(16);
-  const auto near = [](const Expr& at) { return at / 2; };
-  const auto far = [](const Expr& at, int extent) {
-    return clamp((at - 1) / 2 + (at % 2), 0, extent - 1);
-  };
-  const Expr row = y + rows.first;
-  const auto value = [&](const Expr& column, const Expr& at) {
-    return cast(wide, input(c, column, at));
-  };
   // far: index of the neighbour with weight 1/4: i - 1 for even positions 2 i, i + 1 for odd ones.
-  const auto vertical = [&](const Expr& column) {
-    return value(column, near(row)) * cast(wide, 3) + value(column, far(row, kernel.input_height));
-  };
-  const Expr sum = vertical(near(x)) * cast(wide, 3) + vertical(far(x, kernel.input_width));
+  const auto near = [](const Expr& at) { return at / 2; };
+  const auto far = [](const Expr& at) { return (at - 1) / 2 + (at % 2); };
+  const Expr row = y + rows.first;
+  const Expr column = clamp(x, 0, kernel.input_width - 1);
+  const Expr other_row = clamp(far(row), 0, kernel.input_height - 1);
+  // Columns of the input, which neighbours share.
+  Func vertical("vertical");
+  vertical(c, x, y) = cast(wide, input(c, column, near(row))) * cast(wide, 3) +
+                      cast(wide, input(c, column, other_row));
+  made.inputs.push_back(vertical);
+  const Expr sum = vertical(c, near(x), y) * cast(wide, 3) + vertical(c, far(x), y);
   return move(kernel, rows, input, cast(stored_type(kernel), (sum + cast(wide, 8)) >> 4), made);
 }
 
@@ -159,10 +163,11 @@ Pipeline build_widen(const lower::Kernel& kernel) {
   return made;
 }
 
-Pipeline build(const lower::Kernel& kernel, const Division& division) {
+Pipeline build(const lower::Kernel& kernel, const Division& division,
+               const std::string& microkernel) {
   switch (kernel.kind) {
     case lower::KernelKind::conv:
-      return build_conv(kernel, division);
+      return build_conv(kernel, division, microkernel);
     case lower::KernelKind::depthwise:
       return build_depthwise(kernel);
     case lower::KernelKind::global_avg_pool:

@@ -2,6 +2,7 @@
 // decides the order; docs/numerics.md derives the arithmetic.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "Halide.h"
@@ -29,15 +30,24 @@ struct Pipeline {
     Halide::RDom steps = {};
   };
   std::vector<Update> updates;
-  std::vector<Halide::Func>
-      inputs;  // conv: the segments as Funcs, so that a schedule can widen them
+  // What a schedule may keep for its neighbours. conv: the segments, widened; depthwise: the input,
+  // widened; upsample2: sums of two rows.
+  std::vector<Halide::Func> inputs;
 };
 
-// `division`: of a convolution.
-Pipeline build(const lower::Kernel& kernel, const Division& division);
+// `division`: of a convolution. `microkernel`: the function that kernel.microkernel is in this
+// library.
+Pipeline build(const lower::Kernel& kernel, const Division& division,
+               const std::string& microkernel);
 
 // --- one builder per kernel kind, used by build() ---
-Pipeline build_conv(const lower::Kernel& kernel, const Division& division);
+Pipeline build_conv(const lower::Kernel& kernel, const Division& division,
+                    const std::string& microkernel);
+// Part of build_conv: the accumulator by a call of the function `microkernel`.
+void call_microkernel(const lower::Kernel& kernel, const std::string& microkernel,
+                      const std::vector<Halide::ImageParam>& inputs,
+                      const Halide::ImageParam& weights, const Halide::ImageParam& constants,
+                      Pipeline& made);
 Pipeline build_depthwise(const lower::Kernel& kernel);
 Pipeline build_global_avg_pool(const lower::Kernel& kernel);
 Pipeline build_gate(const lower::Kernel& kernel);

@@ -45,24 +45,50 @@ Step Lowering::convolution_step(const Op& op, int padded, std::vector<Segment>& 
     kernel.shifts.push_back(shift - next);
     step.operands.push_back(operand(views.back(), -conv.padding, -conv.padding, conv.stride));
   }
-  kernel.short_steps = short_steps_of(op, segments);
-  if (!kernel.short_steps.empty()) {
-    kernel.depth = options_.isa.short_products == 2 ? 4 : 1;
-  } else if (!conv.depthwise) {
-    kernel.depth = options_.isa.dot_product_depth;
-    kernel.factor_bits = options_.isa.factor_bits;
-  }
-  for (size_t j = 0; j < views.size(); ++j)
+  const WeightOrder order_of_weights = choose_products(op, segments, kernel);
+  for (size_t j = 0; j < views.size(); ++j) {
     kernel.inputs.push_back(
-        layout(views[j], conv.depthwise ? padded : segments[j].padded_channels(kernel.depth)));
+        layout(views[j], conv.depthwise ? padded : segments[j].padded_channels()));
+    segments[j].positions = runs_of(kernel, kernel.inputs[j]).positions;
+  }
   const int block = round_up(padded, channel_block);
   const std::vector<int8_t> weights = conv.depthwise
                                           ? pack_depthwise(conv, block)
-                                          : pack_dense(conv, segments, block, kernel.depth);
+                                          : pack_dense(conv, segments, block, order_of_weights);
   step.operands.push_back(add_weights(op, kernel, weights));
   plan_.macs += double(conv.quantized_weight.size()) * sizes_[size_t(op.output)].height *
                 sizes_[size_t(op.output)].width;
   return step;
+}
+
+WeightOrder Lowering::choose_products(const Op& op, const std::vector<Segment>& segments,
+                                      Kernel& kernel) const {
+  const Isa& isa = options_.isa;
+  if (op.conv.depthwise) return {};
+  const int count = static_cast<int>(segments.size());
+  const auto takes = [&](const MicroKernel& microkernel) {
+    return count <= microkernel.most_segments &&
+           count * op.conv.kernel * op.conv.kernel <= microkernel.most_runs;
+  };
+  kernel.short_steps = short_steps_of(op, segments);
+  if (isa.short_products == 1 && !takes(isa.short_microkernel)) kernel.short_steps.clear();
+  const MicroKernel& microkernel =
+      kernel.short_steps.empty() ? isa.microkernel : isa.short_microkernel;
+  if (takes(microkernel)) {
+    kernel.microkernel = microkernel.name;
+    kernel.joins_positions = true;
+    kernel.depth = microkernel.depth;
+    return {kernel.depth, microkernel.together, microkernel.unit, microkernel.most_units};
+  }
+  if (!kernel.short_steps.empty()) {
+    kernel.depth = 4;
+  } else {
+    kernel.depth = isa.dot_product_depth;
+    kernel.factor_bits = isa.factor_bits;
+    // Rows that are widened have no positions side by side.
+    kernel.joins_positions = isa.by_element && isa.factor_bits == 8;
+  }
+  return {kernel.depth};
 }
 
 // One segment whose products are too large for 16 bits takes the others with it: RVM has none.
@@ -118,17 +144,18 @@ Operand Lowering::add_weights(const Op& op, const Kernel& kernel, std::vector<in
 }
 
 Constants Lowering::convolution_constants(const Op& op, const std::vector<Segment>& segments,
-                                          const Kernel& kernel) const {
+                                          Kernel& kernel) const {
   const ir::Convolution& conv = op.conv;
   const ir::Grid& output = *graph_.tensor(op.output).grid;
   const ir::Grid* residual = conv.has_residual ? &*graph_.tensor(op.residual()).grid : nullptr;
   const int residual_channels = residual ? graph_.tensor(op.residual()).channels : 0;
   const std::vector<int32_t> bias = folded_bias(conv, segments);
   Constants constants(kernel);
+  Ranges ranges;
   for (int o = 0; o < conv.output_channels; ++o) {
+    const int64_t reach = std::abs(int64_t{bias[size_t(o)]}) + signed_reach(conv, segments, o);
     // The verifier looks at unsigned inputs alone.
-    if (plan_.is_signed && std::abs(int64_t{bias[size_t(o)]}) + signed_reach(conv, segments, o) >
-                               std::numeric_limits<int32_t>::max())
+    if (plan_.is_signed && reach > std::numeric_limits<int32_t>::max())
       throw Error(graph_.name + ": the accumulator of channel " + std::to_string(o) + " of " +
                   op.name + " can leave 32 bits where bytes are signed");
     // The matte's alpha has no residual beside the foreground's three channels.
@@ -144,7 +171,9 @@ Constants Lowering::convolution_constants(const Op& op, const std::vector<Segmen
       constants.set_int(row_residual, o, stored_zero(*residual, o));
     }
     constants.set_grid(o, output, o, op.activation);
+    ranges.add(op.activation, static_cast<double>(reach), made, output, o);
   }
+  ranges.set(kernel);
   return constants;
 }
 
@@ -158,7 +187,7 @@ void Lowering::lower_conv(const Op& op) {
   set_layouts(outputs, step.kernel);
   step.kernel.has_residual = op.conv.has_residual;
   Constants constants = convolution_constants(op, segments, step.kernel);
-  set_copies(outputs.copies, *graph_.tensor(op.output).grid, constants);
+  set_copies(outputs.copies, *graph_.tensor(op.output).grid, step.kernel, constants);
   step.operands.push_back(add_constants(constants));
   if (op.conv.has_residual) {
     const View view = views_[size_t(op.residual())];
@@ -189,12 +218,15 @@ void Lowering::lower_gates(const Gru& gru) {
   set_layouts({output, {}}, step.kernel);
   step.kernel.epilogue = Epilogue::gates;
   Constants constants = convolution_constants(op, segments, step.kernel);
+  Ranges ranges;  // of the product: z is not narrowed
   for (int c = 0; c < gru.channels; ++c) {
     constants.set_grid(c, reset, c, ir::Activation::none);
-    constants.set_float(
-        row_second, c,
-        ir::product_multiplier(gate.scale_of(c), state.scale_of(c), reset.scale_of(c)));
+    const float multiplier =
+        ir::product_multiplier(gate.scale_of(c), state.scale_of(c), reset.scale_of(c));
+    constants.set_float(row_second, c, multiplier);
+    ranges.add(255.0 * 32768 * double{multiplier}, {}, reset);
   }
+  ranges.set(step.kernel);
   step.operands.push_back(add_constants(constants));
   const View h = views_[size_t(gru.state)];
   step.kernel.extra = layout(h, gru.channels);
@@ -218,7 +250,7 @@ void Lowering::lower_update(const Gru& gru) {
   Constants constants = convolution_constants(op, segments, step.kernel);
   for (int c = 0; c < gru.channels; ++c)
     constants.set_float(row_second, c, ir::blend_multiplier(z_grid.scale_of(c)));
-  set_copies(outputs.copies, *graph_.tensor(gru.state).grid, constants);
+  set_copies(outputs.copies, *graph_.tensor(gru.state).grid, step.kernel, constants);
   step.operands.push_back(add_constants(constants));
   step.kernel.extra = layout(z, padded);
   step.operands.push_back(operand(z, 0, 0, 1));

@@ -148,16 +148,23 @@ void Lowering::set_layouts(const Outputs& outputs, Kernel& kernel) const {
     kernel.copies.push_back(layout({storages[i], 0}, channels));
 }
 
-void Lowering::set_copies(const std::vector<Copy>& copies, const ir::Grid& from,
+void Lowering::set_copies(const std::vector<Copy>& copies, const ir::Grid& from, Kernel& kernel,
                           Constants& to) const {
+  Ranges ranges;
+  const double largest = from.is_signed ? 32768 : 255;
   for (size_t i = 0; i < copies.size(); ++i)
     for (const Copy::Part& part : copies[i].parts) {
       const ir::Tensor& made = graph_.tensor(graph_.ops[size_t(part.op)].output);
       for (int c = 0; c < made.channels; ++c) {
         const int channel = source_channel(part, c);
         to.set_copy(static_cast<int>(i), channel, from.scale_of(channel), *made.grid, c);
+        ranges.add(largest * double{ir::requantize_multiplier(from.scale_of(channel),
+                                                              made.grid->scale_of(c))},
+                   {}, *made.grid);
       }
     }
+  kernel.copies_fit_16_bits = kernel.clamps_in_16_bits && kernel.copy_count() > 0 &&
+                              ranges.fits_16_bits;
 }
 
 void Lowering::add_outputs(const Outputs& outputs, Step& step) const {

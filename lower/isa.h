@@ -1,6 +1,8 @@
 // An instruction set as lowering and schedules see it: plain data, one record per target.
 #pragma once
 
+#include <string>
+
 namespace mattec::lower {
 
 // What a convolution costs beside its dot products, in dot products.
@@ -11,6 +13,15 @@ struct ConvolutionCosts {
   int covering_accumulators = 8;
   // Before and after a tile's sums: loop ends that are predicted wrongly, filling the pipeline.
   double tile = 30;
+};
+
+// C that adds up a convolution's sums (microkernels/), by an instruction that Halide has no pattern
+// for.
+struct MicroKernel {
+  std::string name;  // "smmla": microkernels/smmla.c; empty: there is none
+  // Of packed weights (WeightOrder).
+  int depth = 4, together = 1, unit = 0, most_units = 0;
+  int most_segments = 0, most_runs = 0;  // that it takes (Runs), of all segments
 };
 
 struct Isa {
@@ -27,10 +38,16 @@ struct Isa {
   int factor_bits = 8;
   // Dot products take their inputs from an element of a vector.
   bool by_element = false;
+  // Take the place of dot products of 8-bit factors; of sums of 16 bits.
+  MicroKernel microkernel = {}, short_microkernel = {};
   // Products of 8 bits that an instruction adds to each sum of 16: 2 (vpmaddubsw), 1 (smlal of
-  // bytes). Where one operand has 4 bits, sums stay there for as long as they fit. 0: there is
-  // none.
+  // bytes, by the micro-kernel). Where one operand has 4 bits, sums stay there for as long as they
+  // fit. 0: there is none.
   int short_products = 0;
+
+  // Sums of 32 bits take products of 16-bit factors in one instruction (smlal), where those of 8 bits
+  // are widened and added: depthwise, the latter is 1.4 times as many instructions (RVM).
+  bool widening_products = false;
 
   // Floats are converted to the nearest integer, ties to even, and narrowed to 16 bits with
   // saturation, by an instruction each: what follows a sum is then clamped in 16 bits. Without, it
@@ -45,7 +62,6 @@ struct Isa {
   int accumulators = 26;
   int accumulators_16_bits = 8;
   ConvolutionCosts convolution;
-  ConvolutionCosts short_convolution;  // with short sums
 
   // For cutting steps into tasks, in multiplications of a dense convolution: a depthwise one, and a
   // byte of output.

@@ -39,6 +39,12 @@ bool is_linear(ir::Activation activation) {
          activation == ir::Activation::clamp01;
 }
 
+Runs runs_of(const Kernel& kernel, const Layout& input) {
+  if (kernel.joins_positions && kernel.dilation == 1 && input.channels == input.pixel_stride)
+    return {1, kernel.kernel};
+  return {kernel.kernel, 1};
+}
+
 int short_steps(int products, int input_bits, bool is_signed, int weight_bits) {
   const int input = is_signed ? 1 << (input_bits - 1) : (1 << input_bits) - 1;
   const int weight = 1 << (weight_bits - 1);
@@ -98,6 +104,8 @@ std::string name_of(const Kernel& kernel) {
     name += "_" + std::to_string(kernel.input_width) + "x" + std::to_string(kernel.input_height);
   }
   if (kernel.factor_bits != 8) name += "b" + std::to_string(kernel.factor_bits);
+  if (kernel.joins_positions) name += "j";
+  if (!kernel.microkernel.empty()) name += "_" + kernel.microkernel;
   for (const Layout& input : kernel.inputs) name += "_" + text(input);
   for (const int steps : kernel.short_steps) name += "q" + std::to_string(steps);
   for (const int shift : kernel.shifts) name += "s" + std::to_string(shift);
@@ -111,6 +119,9 @@ std::string name_of(const Kernel& kernel) {
   if (kernel.rounding == ir::Rounding::down) name += "_down";
   if (kernel.is_signed) name += "_signed";
   if (kernel.clamps_in_16_bits) name += "_narrowed";
+  if (kernel.fits_16_bits) name += "_fits";
+  if (kernel.fills_bytes) name += "_full";
+  if (kernel.copies_fit_16_bits) name += "_copiesfit";
   return name;
 }
 

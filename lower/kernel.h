@@ -83,9 +83,14 @@ struct Kernel {
   // The dot product's (Isa): channels that it sums, groups of packed weights; bits of its factors.
   int depth = 4;
   int factor_bits = 8;
+  // MicroKernel::name: this makes the sums, not Halide.
+  std::string microkernel = {};
+  // The inputs of a filter's row are read as if they were channels of one pixel, where they lie
+  // side by side: fewer and larger groups.
+  bool joins_positions = false;
   // Per segment: how many steps, groups of `depth` channels, a sum of 16 bits may take, by the bits
   // of inputs and weights. Empty: all sums have 32 bits from the start. A step adds two products to
-  // each of two sums (depth 4), or one to one (depth 1).
+  // each of two sums (depth 4), or, in a micro-kernel, one to one.
   std::vector<int> short_steps;
   // Per segment: the accumulator is shifted left by this after the segment was added. With any
   // shift the bias is added at the end, otherwise at the beginning.
@@ -94,6 +99,9 @@ struct Kernel {
   bool is_signed = false;
   // Isa::saturating_narrowing: bounds are integers, and zero points are not less rounding_bias.
   bool clamps_in_16_bits = false;
+  // With it: no value of the tensor needs saturation to be in 16 bits; and then every channel's range
+  // is all that a byte holds, so that saturation clamps. Nor do copies' values need saturation.
+  bool fits_16_bits = false, fills_bytes = false, copies_fit_16_bits = false;
   bool has_residual = false;
   Layout extra;  // residual, or h of gates, or z of blend
   Epilogue epilogue = Epilogue::store;
@@ -107,6 +115,13 @@ struct Kernel {
 
 // none, relu and clamp01: the accumulator goes to the grid with one multiplication.
 bool is_linear(ir::Activation activation);
+
+// What lies side by side under a row of the filter: as many positions as `positions`, in so many
+// `runs`. All of them where pixels have no gaps, and the kernel joins_positions.
+struct Runs {
+  int runs = 1, positions = 1;
+};
+Runs runs_of(const Kernel& kernel, const Layout& input);
 
 // Rows of the kernel's constants (0: it takes none), and where a row or a copy's row is among them.
 bool has_row(const Kernel& kernel, ConstantRow row);

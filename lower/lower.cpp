@@ -204,13 +204,17 @@ void Lowering::lower_gate(const Op& op) {
   step.kernel.inputs = {layout(x, padded), layout(g, padded)};
   step.kernel.output = layout({output, 0}, padded);
   Constants constants(step.kernel);
+  Ranges ranges;
   for (int c = 0; c < channels; ++c) {
     constants.set_int(row_bias, c, stored_zero(from, c));
     constants.set_int(row_residual, c, stored_zero(gate, c));
-    constants.set_float(row_to_grid, c,
-                        ir::product_multiplier(from.scale_of(c), gate.scale_of(c), to.scale_of(c)));
+    const float multiplier =
+        ir::product_multiplier(from.scale_of(c), gate.scale_of(c), to.scale_of(c));
+    constants.set_float(row_to_grid, c, multiplier);
     constants.set_grid(c, to, c, ir::Activation::none);
+    ranges.add(255.0 * 255 * double{multiplier}, ir::epilogue_bounds(ir::Activation::none, to, c), to);
   }
+  ranges.set(step.kernel);
   step.operands = {operand(x, 0, 0, 1), operand(g, 0, 0, 0), add_constants(constants),
                    operand({output, 0}, 0, 0, 1)};
   finish(std::move(step), sizes_[size_t(op.output)], {output});
@@ -246,7 +250,7 @@ void Lowering::lower_move(int index) {
     Constants constants(step.kernel);
     for (int c = 0; c < graph_.tensor(op.inputs[0]).channels; ++c)
       constants.set_int(row_bias, c, stored_zero(from, c));
-    set_copies(outputs.copies, from, constants);
+    set_copies(outputs.copies, from, step.kernel, constants);
     step.operands.push_back(add_constants(constants));
   }
   add_outputs(outputs, step);

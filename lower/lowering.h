@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ir/arithmetic.h"
 #include "lower/pack.h"
 #include "lower/patterns.h"
 #include "lower/plan.h"
@@ -36,6 +37,17 @@ struct Outputs {
   int whole = -1;  // storage of the tensor itself; -1: only copies are read
   std::vector<Copy> copies;
   std::vector<int> storages() const;  // in the order of the kernel's arguments
+};
+
+// What Kernel::fits_16_bits and fills_bytes say, channel by channel.
+struct Ranges {
+  bool fits_16_bits = true, fills_bytes = true;
+  // Values of at most `largest` steps, clamped to `bounds` of the grid.
+  void add(double largest, ir::Bounds bounds, const ir::Grid& grid);
+  // Of a convolution's channel, whose sums are at most `sum`.
+  void add(ir::Activation activation, double sum, const ir::EpilogueConstants& made,
+           const ir::Grid& grid, int channel);
+  void set(Kernel& kernel) const;
 };
 
 class Lowering {
@@ -70,7 +82,8 @@ class Lowering {
   bool is_read(ir::TensorId id) const;  // by more than what `fused_` operations make of it
   Outputs make_outputs(ir::TensorId id);
   void set_layouts(const Outputs& outputs, Kernel& kernel) const;
-  void set_copies(const std::vector<Copy>& copies, const ir::Grid& from, Constants& to) const;
+  void set_copies(const std::vector<Copy>& copies, const ir::Grid& from, Kernel& kernel,
+                  Constants& to) const;
   void add_outputs(const Outputs& outputs, Step& step) const;  // operands
 
   // --- lower.cpp: one step per kernel ---
@@ -90,10 +103,13 @@ class Lowering {
   // Kernel, inputs and weights of a dense or depthwise convolution that computes `padded` channels;
   // `segments` in the order of the kernel's inputs.
   Step convolution_step(const ir::Op& op, int padded, std::vector<Segment>& segments);
+  // How the kernel makes its sums, and wants its weights.
+  WeightOrder choose_products(const ir::Op& op, const std::vector<Segment>& segments,
+                              Kernel& kernel) const;
   std::vector<int> short_steps_of(const ir::Op& op, const std::vector<Segment>& segments) const;
   // Bias, multipliers and output grid of its channels.
   Constants convolution_constants(const ir::Op& op, const std::vector<Segment>& segments,
-                                  const Kernel& kernel) const;
+                                  Kernel& kernel) const;
   // Weights in the kernel's order: constants, or what a step makes of constants.
   Operand add_weights(const ir::Op& op, const Kernel& kernel, std::vector<int8_t> weights);
   Step new_step(const std::string& name, KernelKind kind) const;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ir/arithmetic.h"
+#include "microkernels/blocks.h"
 
 namespace mattec::lower {
 namespace {
@@ -13,26 +14,46 @@ int weight_inputs(const ir::Convolution& conv) {
   return static_cast<int>(conv.quantized_weight.size()) / (conv.output_channels * taps);
 }
 
+// Output channels [first_output, first_output + outputs).
+void pack_block(const ir::Convolution& conv, const std::vector<Segment>& segments, int first_output,
+                int outputs, WeightOrder order, std::vector<int8_t>& packed) {
+  const int k = conv.kernel, inputs = weight_inputs(conv);
+  const int together = order.depth * order.together;
+  for (const Segment& segment : segments) {
+    const int padded = segment.padded_channels();
+    const int run = round_up(segment.positions * padded, order.depth);
+    std::vector<int> channels(size_t(padded), -1);  // of the weights, of each stored one
+    for (int c = 0; c < segment.count; ++c)
+      channels[size_t(segment.stored.empty() ? c : segment.stored[size_t(c)])] = c;
+    for (int tap = 0; tap < k * k; tap += segment.positions)
+      for (int first = 0; first < run; first += order.depth)
+        for (int at = 0; at < outputs * order.depth; ++at) {
+          const int o = first_output + at / together * order.together + at % order.together;
+          const int i = first + at % together / order.together;
+          const bool inside = o < conv.output_channels && i < segment.positions * padded;
+          const int channel = inside ? channels[size_t(i % padded)] : -1;
+          const size_t from =
+              (size_t(o) * inputs + segment.weight_channel + channel) * k * k + tap + i / padded;
+          packed.push_back(channel >= 0 ? conv.quantized_weight[from] : int8_t(0));
+        }
+  }
+}
+
 }  // namespace
 
 std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Segment>& segments,
-                               int padded_outputs, int depth) {
-  const int k = conv.kernel, inputs = weight_inputs(conv);
+                               int padded_outputs, WeightOrder order) {
   std::vector<int8_t> packed;
-  for (const Segment& segment : segments) {
-    const int groups = segment.padded_channels(depth) / depth;
-    std::vector<int> channels(size_t(groups) * depth, -1);  // of the weights, of each stored one
-    for (int c = 0; c < segment.count; ++c)
-      channels[size_t(segment.stored.empty() ? c : segment.stored[size_t(c)])] = c;
-    for (int tap = 0; tap < k * k; ++tap)
-      for (int group = 0; group < groups; ++group)
-        for (int o = 0; o < padded_outputs; ++o)
-          for (int i = 0; i < depth; ++i) {
-            const int channel = channels[size_t(group) * depth + i];
-            const bool real = o < conv.output_channels && channel >= 0;
-            const size_t at = (size_t(o) * inputs + segment.weight_channel + channel) * k * k + tap;
-            packed.push_back(real ? conv.quantized_weight[at] : int8_t(0));
-          }
+  if (order.unit == 0) {
+    pack_block(conv, segments, 0, padded_outputs, order, packed);
+    return packed;
+  }
+  int units = round_up(conv.output_channels, order.unit) / order.unit, first = 0;
+  while (units > 0) {
+    const int now = mattec_block_units(units, order.most_units);
+    pack_block(conv, segments, first, now * order.unit, order, packed);
+    first += now * order.unit;
+    units -= now;
   }
   return packed;
 }

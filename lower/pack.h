@@ -23,16 +23,26 @@ struct Segment {
   int stored_count() const {
     return stored.empty() ? count : *std::max_element(stored.begin(), stored.end()) + 1;
   }
-  // That a dense kernel reads: whole groups of `depth`, and of the 4 that the narrowest tensors
-  // have.
-  int padded_channels(int depth) const { return round_up(stored_count(), std::max(depth, 4)); }
+  // Filter positions of a run (Runs).
+  int positions = 1;
+  // That a dense kernel reads: whole groups of the 4 that the narrowest tensors have.
+  int padded_channels() const { return round_up(stored_count(), 4); }
 };
 
-// Dense: [segment][row][column][group of `depth` channels][output channel, padded][one of the
-// group], for each segment's padded_channels; zeros as padding and for stored channels that the
-// convolution does not read. `depth`: a power of two.
+// How a kernel's dense weights are packed. `depth`: a power of two.
+struct WeightOrder {
+  int depth = 4;
+  int together = 1;  // output channels that lie side by side
+  // Blocks of at most so many units of output channels (microkernels/blocks.h); 0: one block of
+  // them all.
+  int unit = 0, most_units = 0;
+};
+
+// Dense: [block][segment][row][run][group of `depth`][output channel of the block, padded][one of
+// the group]; the last two as [so many `together`][one of the group][one of them]. A run is the padded_channels of its positions, one after the other, and zeros up to whole groups; stored
+// channels that the convolution does not read have zeros, too.
 std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Segment>& segments,
-                               int padded_outputs, int depth);
+                               int padded_outputs, WeightOrder order);
 // Depthwise: [row][column][channel, padded].
 std::vector<int8_t> pack_depthwise(const ir::Convolution& conv, int padded_outputs);
 

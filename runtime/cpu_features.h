@@ -60,20 +60,25 @@ static inline int64_t mattec_cpu_features(void) {
 #if defined(__linux__) && !(defined(MATTEC_HOSTED) && !MATTEC_HOSTED)
 #include <sys/auxv.h>
 
-/* Bits of AT_HWCAP (Linux, asm/hwcap.h). */
+/* Bits of AT_HWCAP and AT_HWCAP2 (Linux, asm/hwcap.h). */
 #define MATTEC_HWCAP_ASIMDDP (1UL << 20)
 
+#define MATTEC_HWCAP2_I8MM (1UL << 13)
+
 static inline int64_t mattec_cpu_features(void) {
-  return getauxval(AT_HWCAP) & MATTEC_HWCAP_ASIMDDP ? MATTEC_CPU_ARM_DOTPROD : 0;
+  return (getauxval(AT_HWCAP) & MATTEC_HWCAP_ASIMDDP ? MATTEC_CPU_ARM_DOTPROD : 0) |
+         (getauxval(AT_HWCAP2) & MATTEC_HWCAP2_I8MM ? MATTEC_CPU_ARM_I8MM : 0);
 }
 
 #else
 
-/* Firmware runs at an exception level that may read this (Arm ARM, ID_AA64ISAR0_EL1). */
+/* Firmware runs at an exception level that may read these (Arm ARM, ID_AA64ISAR0_EL1 and 1). */
 static inline int64_t mattec_cpu_features(void) {
-  uint64_t isar0;
+  uint64_t isar0, isar1;
   __asm__("mrs %0, id_aa64isar0_el1" : "=r"(isar0));
-  return (isar0 >> 44 & 15) ? MATTEC_CPU_ARM_DOTPROD : 0; /* DP */
+  __asm__("mrs %0, id_aa64isar1_el1" : "=r"(isar1));
+  return (isar0 >> 44 & 15 ? MATTEC_CPU_ARM_DOTPROD : 0) | /* DP */
+         (isar1 >> 52 & 15 ? MATTEC_CPU_ARM_I8MM : 0);     /* I8MM */
 }
 
 #endif

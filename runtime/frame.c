@@ -53,16 +53,41 @@ static mattec_status check_images(const mattec_plan* plan, const mattec_image* f
 /* Of the plan's stored_xor, for R, G, B of a word. */
 static uint32_t color_flip(const mattec_plan* plan) { return plan->stored_xor ? 0x808080 : 0; }
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+/* Three-byte pixels, 16 at once; returns how many. Word by word they are 14 instructions each. */
+static inline int64_t convert_vectors(uint8_t* to, const uint8_t* from, int64_t width,
+                                      uint32_t flip, int blue_first) {
+  const uint8x16_t by = vdupq_n_u8((uint8_t)flip);
+  int64_t x = 0;
+  for (; x + 16 <= width; x += 16) {
+    const uint8x16x3_t in = vld3q_u8(from + 3 * x);
+    const uint8x16x4_t out = {{veorq_u8(in.val[blue_first ? 2 : 0], by), veorq_u8(in.val[1], by),
+                               veorq_u8(in.val[blue_first ? 0 : 2], by), vdupq_n_u8(0)}};
+    vst4q_u8(to + 4 * x, out);
+  }
+  return x;
+}
+#else
+static inline int64_t convert_vectors(uint8_t* to, const uint8_t* from, int64_t width,
+                                      uint32_t flip, int blue_first) {
+  (void)to, (void)from, (void)width, (void)flip, (void)blue_first;
+  return 0;
+}
+#endif
+
 /* One row of the frame, stored XOR `flip`. Three-byte pixels are read as words that reach into the
  * next pixel, all but the row's last one: nothing behind the caller's pixels is touched. */
 static inline void convert_row(uint8_t* to, const uint8_t* from, int64_t width, uint32_t flip,
                                int pixel_bytes, int blue_first) {
   const int64_t words = pixel_bytes == 4 ? width : width - 1;
-  for (int64_t x = 0; x < words; ++x) {
+  int64_t x = pixel_bytes == 4 ? 0 : convert_vectors(to, from, width, flip, blue_first);
+  for (; x < words; ++x) {
     const uint32_t word = load_word(from + x * pixel_bytes);
     store_word(to + x * 4, (blue_first ? swap_red_blue(word) : word & 0xFFFFFF) ^ flip);
   }
-  if (words < width) {
+  if (x < width) {
     const uint8_t* last = from + words * 3;
     const uint32_t word = last[0] | (uint32_t)last[1] << 8 | (uint32_t)last[2] << 16;
     store_word(to + words * 4, (blue_first ? swap_red_blue(word) : word) ^ flip);

@@ -6,7 +6,9 @@
 
 namespace mattec::schedules {
 
-// The kernel's algorithm, divided and scheduled as the schedule says.
-generators::Pipeline apply(const Schedule& schedule, const lower::Kernel& kernel);
+// The kernel's algorithm, divided and scheduled as the schedule says. `microkernel`: the function
+// that kernel.microkernel is in this library.
+generators::Pipeline apply(const Schedule& schedule, const lower::Kernel& kernel,
+                           const std::string& microkernel);
 
 }  // namespace mattec::schedules

@@ -12,8 +12,7 @@ using generators::Part;
 // `pixels` and the broadcast shared by `vectors`, lanes that compute padding, and what a tile costs
 // before and after its sums.
 double cost(const Schedule& tile, const lower::Kernel& kernel, const lower::Isa& isa) {
-  const lower::ConvolutionCosts& costs =
-      kernel.short_steps.empty() ? isa.convolution : isa.short_convolution;
+  const lower::ConvolutionCosts& costs = isa.convolution;
   const int lanes = tile.lanes * tile.vectors, accumulators = tile.vectors * tile.pixels;
   const int channels = kernel.output.channels;
   const double padding = double(lower::round_up(channels, lanes)) / channels;
@@ -26,10 +25,7 @@ double cost(const Schedule& tile, const lower::Kernel& kernel, const lower::Isa&
 }
 
 void choose_tile(const lower::Kernel& kernel, const lower::Isa& isa, Schedule& made) {
-  // Of a vector of weights; short sums of single products take half a one.
-  const bool is_half = !kernel.short_steps.empty() && kernel.depth == 1;
-  const int weights =
-      isa.vector_bytes * 8 / (kernel.factor_bits * kernel.depth) / (is_half ? 2 : 1);
+  const int weights = isa.vector_bytes * 8 / (kernel.factor_bits * kernel.depth);
   const int lanes = std::min(weights, kernel.output.channels);
   const int registers = kernel.short_steps.empty() ? isa.accumulators : isa.accumulators_16_bits;
   double lowest = 1e30;
@@ -87,7 +83,8 @@ std::vector<Reduction> pair_reductions(const lower::Kernel& kernel, size_t segme
 // Whole vectors of inputs, then what is left by halves.
 std::vector<Reduction> element_reductions(const lower::Kernel& kernel, const lower::Isa& isa,
                                           size_t segment) {
-  const int groups = kernel.inputs[segment].channels / kernel.depth;
+  const lower::Layout& input = kernel.inputs[segment];
+  const int groups = lower::runs_of(kernel, input).positions * input.channels / kernel.depth;
   const int whole = std::min(isa.vector_bytes * 8 / (kernel.factor_bits * kernel.depth), 8);
   std::vector<Reduction> made;
   int first = 0;
@@ -99,33 +96,9 @@ std::vector<Reduction> element_reductions(const lower::Kernel& kernel, const low
     reduction.part.steps = covered;
     reduction.unrolled_groups = width;
     reduction.by_element = true;
+    reduction.unrolled_turns = kernel.factor_bits == 8 && covered / width <= 3;
     made.push_back(reduction);
     first += covered;
-  }
-  return made;
-}
-
-// Sums of single products, whose inputs come from elements of vectors of 8: each covers whole
-// vectors, of one position or of as many as fit.
-std::vector<Reduction> short_reductions(const lower::Kernel& kernel, const lower::Isa& isa,
-                                        size_t segment) {
-  const int k = kernel.kernel, limit = kernel.short_steps[segment];
-  std::vector<Reduction> made;
-  for (const Reduction& vectors : element_reductions(kernel, isa, segment)) {
-    const int width = vectors.unrolled_groups, steps = vectors.part.steps;
-    const int most = std::max(limit / width * width, width);  // of one position
-    for (int first = vectors.part.first, left = steps; left > 0;) {
-      Reduction reduction = vectors;
-      Part& part = reduction.part;
-      part.first = first;
-      part.steps = std::min(left, most);
-      part.blocks = left / part.steps;
-      if (part.steps == left && part.steps * k <= limit) part.columns = k;
-      if (part.steps == left && part.steps * k * k <= limit) part.rows = k;
-      made.push_back(reduction);
-      first += part.steps * part.blocks;
-      left -= part.steps * part.blocks;
-    }
   }
   return made;
 }
@@ -144,8 +117,21 @@ Reduction product_reduction(const lower::Kernel& kernel, size_t segment) {
   return made;
 }
 
+// Largest of the usual vector widths that the channels fill.
+int lanes_for(int channels, int most) {
+  int lanes = most;
+  while (lanes > 4 && lanes > channels) lanes /= 2;
+  return lanes;
+}
+
 Schedule choose_conv(const lower::Kernel& kernel, const lower::Isa& isa) {
   Schedule made;
+  if (!kernel.microkernel.empty()) {
+    made.lanes = made.output_lanes = lanes_for(kernel.output.channels, isa.value_lanes);
+    made.pixels = std::min(4, kernel.width);
+    made.inner = Inner::columns;
+    return made;
+  }
   choose_tile(kernel, isa, made);
   made.output_lanes = made.lanes;
   while (made.output_lanes < isa.value_lanes &&
@@ -156,21 +142,13 @@ Schedule choose_conv(const lower::Kernel& kernel, const lower::Isa& isa) {
   made.widened_rows = kernel.factor_bits == 16;
   for (size_t j = 0; j < kernel.inputs.size(); ++j) {
     if (!kernel.short_steps.empty())
-      made.reductions.push_back(kernel.depth == 1 ? short_reductions(kernel, isa, j)
-                                                  : pair_reductions(kernel, j, made.pixels));
+      made.reductions.push_back(pair_reductions(kernel, j, made.pixels));
     else if (isa.by_element)
       made.reductions.push_back(element_reductions(kernel, isa, j));
     else
       made.reductions.push_back({product_reduction(kernel, j)});
   }
   return made;
-}
-
-// Largest of the usual vector widths that the channels fill.
-int lanes_for(int channels, int most) {
-  int lanes = most;
-  while (lanes > 4 && lanes > channels) lanes /= 2;
-  return lanes;
 }
 
 }  // namespace
@@ -186,8 +164,10 @@ Schedule choose(const lower::Kernel& kernel, const lower::Isa& isa) {
       // Neighbouring pixels share their widened inputs: 16 at once are 1.3 times as fast as 4. A
       // 5x5 kernel on 16 registers spills at 16.
       const bool spills = isa.vector_registers < 32 && kernel.kernel > 3;
+      const int registers = std::max(1, isa.value_lanes * 4 / isa.vector_bytes);  // of a pixel
       made.lanes = lanes_for(channels, isa.value_lanes);
-      made.pixels = std::min(spills ? 8 : 16, kernel.width);
+      made.pixels = std::min((spills ? 8 : 16) / registers, kernel.width);
+      made.shared_inputs = isa.widening_products;
       break;
     }
     case KernelKind::global_avg_pool:
@@ -200,9 +180,14 @@ Schedule choose(const lower::Kernel& kernel, const lower::Isa& isa) {
       made.vectors = 2;
       break;
     case KernelKind::upsample2:
-    case KernelKind::avg_pool2:
       made.lanes = lanes_for(channels, isa.vector_bytes / 2);  // sums of 16 bits
-      made.pixels = std::min(kernel.kind == KernelKind::upsample2 ? 4 : 2, kernel.width);
+      made.pixels = std::min(kernel.width % 8 == 0 ? 8 : 4, kernel.width);
+      // Tiles that are moved inwards may start at odd columns, and cover one more of the input's.
+      made.shared_inputs = kernel.width % 4 == 0;
+      break;
+    case KernelKind::avg_pool2:
+      made.lanes = lanes_for(channels, isa.vector_bytes / 2);
+      made.pixels = std::min(2, kernel.width);
       break;
     case KernelKind::gate:
     case KernelKind::requantize:

@@ -41,6 +41,7 @@ void schedule_products(const Schedule& tile, const Reduction& reduction, int dep
         .unroll(p.c)
         .unroll(p.x)
         .unroll(group);
+    if (reduction.unrolled_turns) stage.unroll(turn);
     Func staged = update.staged;
     staged.compute_at(p.accumulator, p.c).store_in(MemoryType::Register);
     staged.bound_extent(p.c, groups * depth).vectorize(p.c).unroll(p.x);
@@ -82,37 +83,16 @@ void schedule_pairs(const Schedule& tile, const Reduction& reduction,
   pair.update().vectorize(p.half).vectorize(p.c);
 }
 
-// Sums of 16 bits that single products are added to. Where tiles are large, the 32-bit ones wait on
-// the stack.
-void schedule_short(const Schedule& tile, const Reduction& reduction,
-                    const generators::Pipeline::Update& update, generators::Pipeline& p) {
-  const RDom& r = update.domain;
-  Stage add = p.accumulator.update(update.index);
-  add.reorder(p.c, p.x, r.x, r.y, r.z).vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
-
-  Func partial = update.partial;
-  partial.compute_at(p.accumulator, r.x).store_in(MemoryType::Register);
-  partial.bound_extent(p.c, tile.lanes * tile.vectors);
-  partial.vectorize(p.c, tile.lanes).unroll(p.c).unroll(p.x);
-  const RDom& s = update.steps;
-  RVar turn("turn"), element("element");
-  const int width = reduction.unrolled_groups;
-  partial.update()
-      .split(s.x, turn, element, width)
-      .reorder(element, p.c, p.x, turn, s.y, s.z)
-      .vectorize(p.c, tile.lanes)
-      .unroll(p.c)
-      .unroll(p.x)
-      .unroll(element);
-  Func staged = update.staged;
-  staged.compute_at(partial, p.c).store_in(MemoryType::Register);
-  staged.bound_extent(p.c, width).vectorize(p.c).unroll(p.x);
-}
-
 }  // namespace
 
 void schedule_conv(const Schedule& tile, const lower::Kernel& kernel, generators::Pipeline& p) {
   Func& acc = p.accumulator;
+  if (!kernel.microkernel.empty()) {
+    tile_output(tile, kernel, p);
+    acc.compute_at(p.output, p.y).store_in(MemoryType::Heap);
+    p.arguments.emplace_back(ImageParam(UInt(8), 1, "scratch"));
+    return;
+  }
   const int block = tile.lanes * tile.vectors;
   acc.compute_at(p.output, tile_output(tile, kernel, p)).store_in(MemoryType::Register);
   acc.bound_extent(p.c, block);
@@ -125,8 +105,6 @@ void schedule_conv(const Schedule& tile, const lower::Kernel& kernel, generators
     const Reduction& reduction = tile.reductions[update.segment][update.part];
     if (update.pair.defined())
       schedule_pairs(tile, reduction, update, p);
-    else if (update.partial.defined())
-      schedule_short(tile, reduction, update, p);
     else
       schedule_products(tile, reduction, kernel.depth, update, p);
   }

@@ -19,6 +19,10 @@ void schedule_depthwise(const Schedule& schedule, const lower::Kernel& kernel,
   p.accumulator.compute_at(p.output, tile).store_in(MemoryType::Register);
   p.accumulator.vectorize(p.c, schedule.lanes).unroll(p.c).unroll(p.x);
   const RDom& r = p.updates[0].domain;
+  if (schedule.shared_inputs) {
+    p.inputs[0].compute_at(p.accumulator, r.y).store_in(MemoryType::Register);
+    p.inputs[0].vectorize(p.c, schedule.lanes).unroll(p.c).unroll(p.x);
+  }
   p.accumulator.update(0)
       .reorder(p.c, p.x, r.x, r.y)
       .vectorize(p.c, schedule.lanes)
@@ -43,16 +47,20 @@ void schedule_elementwise(const Schedule& schedule, const lower::Kernel& kernel,
     p.output.split(p.c, co, ci, schedule.lanes).vectorize(ci).unroll(co);
     return;
   }
-  tile_output(schedule, kernel, p);
+  const Var tile = tile_output(schedule, kernel, p);
+  if (!schedule.shared_inputs) return;
+  for (Func& input : p.inputs)
+    input.compute_at(p.output, tile).store_in(MemoryType::Register).vectorize(p.c).unroll(p.x);
 }
 
-generators::Pipeline apply(const Schedule& schedule, const lower::Kernel& kernel) {
+generators::Pipeline apply(const Schedule& schedule, const lower::Kernel& kernel,
+                           const std::string& microkernel) {
   generators::Division division;
   for (const std::vector<Reduction>& segment : schedule.reductions) {
     division.emplace_back();
     for (const Reduction& reduction : segment) division.back().push_back(reduction.part);
   }
-  generators::Pipeline pipeline = generators::build(kernel, division);
+  generators::Pipeline pipeline = generators::build(kernel, division, microkernel);
   switch (kernel.kind) {
     case lower::KernelKind::conv:
       schedule_conv(schedule, kernel, pipeline);

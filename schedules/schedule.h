@@ -19,6 +19,7 @@ struct Reduction {
   bool unrolled_columns = false;  // of the filter (with short sums: those that one sum covers)
   // The inputs of a turn's groups are loaded as one vector, and products take its elements.
   bool by_element = false;
+  bool unrolled_turns = false;  // no loop over them is left
 };
 
 // All that may differ between two ways to run a kernel, and no bit of the result: plain data, which
@@ -35,7 +36,10 @@ struct Schedule {
   // instead of once per use. The ring is in a buffer "scratch", the last argument before the
   // outputs.
   bool widened_rows = false;
-  // conv: by segment.
+  // What neighbours in a tile share is made once, in registers: depthwise, the inputs under a row of
+  // the filter, widened to 16 bits; upsample2, sums of two rows.
+  bool shared_inputs = false;
+  // conv: by segment; none where a micro-kernel makes the sums, a row at a time, in "scratch".
   std::vector<std::vector<Reduction>> reductions;
 };
 

@@ -7,6 +7,7 @@
 #include <llvm/Support/MemoryBuffer.h>
 
 #include "base/error.h"
+#include "microkernels/embedded.h"
 #include "runtime/embedded.h"
 #include "targets/objects.h"
 
@@ -24,21 +25,35 @@ T value_of(llvm::Expected<T> result, const char* what) {
   return std::move(*result);
 }
 
-}  // namespace
-
-Bytes rename_runtime(const std::string& prefix, const Target& target) {
-  const runtime::Embedded object = runtime::runtime_object(target.architecture, target.is_hosted);
-  const llvm::MemoryBufferRef buffer(as_text(object.data, object.size), "runtime.o");
+// An embedded object with one symbol renamed.
+Bytes rename_symbol(const runtime::Embedded& object, const std::string& from,
+                    const std::string& to) {
+  const llvm::MemoryBufferRef buffer(as_text(object.data, object.size), from);
   const std::unique_ptr<llvm::object::ObjectFile> file =
-      value_of(llvm::object::ObjectFile::createObjectFile(buffer), "runtime object");
+      value_of(llvm::object::ObjectFile::createObjectFile(buffer), "embedded object");
   llvm::objcopy::ConfigManager config;
-  const std::string renamed = prefix + "_functions";
-  config.Common.SymbolsToRename["mattec_runtime_functions"] = renamed;
+  config.Common.SymbolsToRename[from] = to;
   llvm::SmallVector<char, 0> out;
   llvm::raw_svector_ostream stream(out);
   if (llvm::Error error = llvm::objcopy::executeObjcopyOnBinary(config, *file, stream))
-    throw Error("runtime object: " + llvm::toString(std::move(error)));
+    throw Error(from + ": " + llvm::toString(std::move(error)));
   return Bytes(out.begin(), out.end());
+}
+
+}  // namespace
+
+Bytes rename_runtime(const std::string& prefix, const Target& target) {
+  return rename_symbol(runtime::runtime_object(target.architecture, target.is_hosted),
+                       "mattec_runtime_functions", prefix + "_functions");
+}
+
+std::string microkernel_symbol(const std::string& prefix, const std::string& name) {
+  return prefix + "_accumulate_" + name;
+}
+
+Bytes rename_microkernel(const std::string& prefix, const std::string& name) {
+  return rename_symbol(microkernels::object(name), "accumulate_" + name,
+                       microkernel_symbol(prefix, name));
 }
 
 Bytes make_archive(const std::vector<Object>& members) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 
 #include "base/checksum.h"
@@ -33,6 +34,7 @@ struct KernelSet {
   std::vector<schedules::Schedule> schedules;  // this and the next: parallel to `kernels`
   std::vector<std::string> symbols;
   std::vector<std::string> of_step;
+  std::set<std::string> microkernels;
 };
 
 KernelSet collect(const lower::Plan& plan, const std::string& prefix, const Target& target) {
@@ -47,6 +49,7 @@ KernelSet collect(const lower::Plan& plan, const std::string& prefix, const Targ
       set.symbols.push_back(std::string(prefix).append("_").append(name));
     }
     set.of_step.push_back(set.symbols[found->second]);
+    if (!step.kernel.microkernel.empty()) set.microkernels.insert(step.kernel.microkernel);
   }
   return set;
 }
@@ -61,7 +64,8 @@ std::vector<CompiledKernel> compile_kernels(const KernelSet& set, const Target& 
   const auto work = [&] {
     for (size_t i = next++; i < set.kernels.size(); i = next++) {
       try {
-        compiled[i] = compile_kernel(*set.kernels[i], set.schedules[i], set.symbols[i], target);
+        compiled[i] = compile_kernel(*set.kernels[i], set.schedules[i], set.symbols[i],
+                                     options.name, target);
         const std::lock_guard<std::mutex> lock(mutex);
         if (options.progress)  // may throw: the user may have had enough
           options.progress(double(++done) / double(set.kernels.size()),
@@ -169,7 +173,8 @@ nlohmann::ordered_json to_json(const schedules::Reduction& reduction) {
           {"along_row", part.along_row},
           {"unrolled_groups", reduction.unrolled_groups},
           {"unrolled_columns", reduction.unrolled_columns},
-          {"by_element", reduction.by_element}};
+          {"by_element", reduction.by_element},
+          {"unrolled_turns", reduction.unrolled_turns}};
 }
 
 nlohmann::ordered_json to_json(const schedules::Schedule& schedule) {
@@ -179,6 +184,7 @@ nlohmann::ordered_json to_json(const schedules::Schedule& schedule) {
                                  {"pixels", schedule.pixels},
                                  {"output_lanes", schedule.output_lanes},
                                  {"inner", columns_inside ? "columns" : "channels"}};
+  if (schedule.shared_inputs) json["shared_inputs"] = true;
   if (schedule.reductions.empty()) return json;
   json["widened_rows"] = schedule.widened_rows;
   for (const std::vector<schedules::Reduction>& segment : schedule.reductions) {
@@ -260,6 +266,8 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
   for (size_t i = 0; i < compiled.size(); ++i)
     objects.push_back({set.symbols[i] + ".o", std::move(compiled[i].object)});
   objects.push_back({options.name + "_runtime.o", rename_runtime(options.name, target)});
+  for (const std::string& name : set.microkernels)
+    objects.push_back({options.name + "_" + name + ".o", rename_microkernel(options.name, name)});
   const uint64_t stack_bytes = stack_bytes_of(objects, options.name);
   objects.push_back({options.name + "_model.o",
                      emit_model(plan, options.name, set.of_step, stack_bytes, target)});

@@ -20,9 +20,11 @@ Halide::Target halide_target(const Target& target) {
 }  // namespace
 
 CompiledKernel compile_kernel(const lower::Kernel& kernel, const schedules::Schedule& schedule,
-                              const std::string& symbol, const Target& target) {
+                              const std::string& symbol, const std::string& prefix,
+                              const Target& target) {
   try {
-    const generators::Pipeline pipeline = schedules::apply(schedule, kernel);
+    const generators::Pipeline pipeline = 
+        schedules::apply(schedule, kernel, microkernel_symbol(prefix, kernel.microkernel));
     // No metadata: it would hold names that Halide numbers through the whole process.
     HeapIntoScratch scratch;
     Halide::Pipeline kernels(pipeline.output);

@@ -24,10 +24,12 @@ struct CompiledKernel {
   int64_t scratch_bytes = 0;  // 0: it takes no such buffer
 };
 
-// Compiles one kernel; the object defines `symbol` and `symbol`_argv. Same input, same bytes, after
+// Compiles one kernel; the object defines `symbol` and `symbol`_argv, and wants the function of its
+// micro-kernel (microkernel_symbol). Same input, same bytes, after
 // fix_halide_settings().
 CompiledKernel compile_kernel(const lower::Kernel& kernel, const schedules::Schedule& schedule,
-                              const std::string& symbol, const Target& target);
+                              const std::string& symbol, const std::string& prefix,
+                              const Target& target);
 
 // Of the arena for one thread; each further one takes plan.scratch_bytes more.
 inline int64_t plan_arena_bytes(const lower::Plan& plan) {
@@ -47,6 +49,10 @@ Bytes emit_checksum(const Target& target);
 
 // The runtime's object with its one symbol renamed to <prefix>_functions.
 Bytes rename_runtime(const std::string& prefix, const Target& target);
+
+// <prefix>_accumulate_<name>, and the object that defines it.
+std::string microkernel_symbol(const std::string& prefix, const std::string& name);
+Bytes rename_microkernel(const std::string& prefix, const std::string& name);
 
 // A static library with a symbol table; deterministic (no times, no owners).
 Bytes make_archive(const std::vector<Object>& members);

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "microkernels/accumulate.h"
 #include "runtime/cpu_features.h"
 
 namespace mattec::targets {
@@ -50,6 +52,7 @@ lower::Isa arm_isa() {
   isa.vector_registers = 32;
   isa.signed_inputs = true;
   isa.by_element = true;
+  isa.widening_products = true;
   isa.saturating_narrowing = true;
   isa.value_lanes = 8;
   return isa;
@@ -61,10 +64,8 @@ lower::Isa neon_isa() {
   isa.dot_product_depth = 1;
   isa.factor_bits = 16;
   isa.accumulators = 12;
-  // smlal of bytes takes no element: each input is duplicated, for all vectors of a tile.
   isa.short_products = 1;
-  isa.accumulators_16_bits = 12;
-  isa.short_convolution.input_broadcast = 1;
+  isa.short_microkernel = {"smlal", 4, 8, 8, 4, MATTEC_MOST_SEGMENTS, MATTEC_MOST_RUNS};
   return isa;
 }
 
@@ -73,7 +74,14 @@ lower::Isa dotprod_isa() {
   lower::Isa isa = arm_isa();
   isa.dot_product_depth = 4;
   isa.factor_bits = 8;
-  isa.accumulators = 16;
+  isa.accumulators = getenv("ACC") ? atoi(getenv("ACC")) : 16;
+  return isa;
+}
+
+// smmla: of 2 by 2 sums, 8 products each.
+lower::Isa i8mm_isa() {
+  lower::Isa isa = dotprod_isa();
+  isa.microkernel = {"smmla", 8, 1, 4, 5, MATTEC_MOST_SEGMENTS, MATTEC_MOST_RUNS};
   return isa;
 }
 
@@ -87,6 +95,9 @@ std::vector<Target> make_targets() {
       {"arm-64", "arm-64-linux", arm_triple, "arm-64", true, 0, neon_isa(), "cortex-a53"},
       {"arm-64-dotprod", "arm-64-linux-arm_dot_prod", arm_triple, "arm-64", true,
        MATTEC_CPU_ARM_DOTPROD, dotprod_isa(), "cortex-a76"},
+      // Halide emits no more than for dotprod; the micro-kernel is i8mm's.
+      {"arm-64-i8mm", "arm-64-linux-arm_dot_prod", arm_triple, "arm-64", true,
+       MATTEC_CPU_ARM_DOTPROD | MATTEC_CPU_ARM_I8MM, i8mm_isa(), "max"},
       {"arm-64-baremetal", "arm-64-noos", "aarch64-unknown-none-elf", "arm-64", false, 0,
        neon_isa(), "cortex-a53"},
   };

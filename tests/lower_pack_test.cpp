@@ -68,7 +68,60 @@ TEST(Pack, DenseWeightsLieInTheirOrder) {
                 e.conv
                     .quantized_weight[size_t(o * inputs + e.segments[s].weight_channel + c) * taps +
                                       size_t(tap)];
-    EXPECT_EQ(pack_dense(e.conv, e.segments, padded, depth), wanted) << depth;
+    EXPECT_EQ(pack_dense(e.conv, e.segments, padded, {depth}), wanted) << depth;
+  }
+}
+
+// What micro-kernels read: blocks of outputs, runs of a filter's row, outputs side by side.
+struct BlockCase {
+  WeightOrder order;
+  std::vector<int> blocks;  // their outputs
+};
+
+// Where a weight lies in a block of `outputs`, the first of which is 0 here.
+size_t place_in_block(const Example& e, const WeightOrder& order, int outputs, size_t segment,
+                      int o, int c, int tap) {
+  const auto run_bytes = [&](size_t j) {
+    return round_up(e.segments[j].positions * round_up(e.segments[j].count, 4), order.depth);
+  };
+  size_t before = 0;
+  for (size_t j = 0; j < segment; ++j)
+    before += size_t(9 / e.segments[j].positions * run_bytes(j) * outputs);
+  const int positions = e.segments[segment].positions;
+  const int in_run = tap % positions * round_up(e.segments[segment].count, 4) + c;
+  const int group = in_run / order.depth, of_group = in_run % order.depth;
+  return before + size_t(tap / positions * run_bytes(segment) * outputs +
+                         group * order.depth * outputs +
+                         o / order.together * order.together * order.depth +
+                         of_group * order.together + o % order.together);
+}
+
+TEST(Pack, DenseWeightsOfMicroKernelsLieInBlocksOfRuns) {
+  for (const BlockCase& now : {BlockCase{{8, 1, 4, 5}, {12, 12}}, BlockCase{{4, 8, 8, 2}, {16, 8}},
+                               BlockCase{{4, 8, 8, 4}, {24}}}) {
+    Example e = example(6, {3, 8, 12}, 21, 3);
+    e.segments[0].positions = e.segments[2].positions = 3;
+    const int inputs = 23;
+    const std::vector<int8_t> packed = pack_dense(e.conv, e.segments, 32, now.order);
+    std::vector<int8_t> wanted(packed.size(), 0);
+    size_t block_start = 0;
+    int first = 0;
+    for (const int outputs : now.blocks) {
+      for (size_t s = 0; s < e.segments.size(); ++s)
+        for (int o = first; o < std::min(first + outputs, 21); ++o)
+          for (int c = 0; c < e.segments[s].count; ++c)
+            for (int tap = 0; tap < 9; ++tap)
+              wanted.at(block_start +
+                        place_in_block(e, now.order, outputs, s, o - first, c, tap)) =
+                  e.conv.quantized_weight[size_t(o * inputs + e.segments[s].weight_channel + c) * 9 +
+                                          size_t(tap)];
+      const int per_output = 3 * round_up(12, now.order.depth) + 9 * 8 +
+                             3 * round_up(36, now.order.depth);
+      block_start += size_t(outputs * per_output);
+      first += outputs;
+    }
+    EXPECT_EQ(packed.size(), block_start);
+    EXPECT_EQ(packed, wanted) << now.order.depth << " " << now.order.together;
   }
 }
 
@@ -76,7 +129,7 @@ TEST(Pack, DenseWeightsLieInTheirOrder) {
 TEST(Pack, DenseWeightsFollowTheOrderOfTheSegments) {
   Example e = example(2, {4, 6}, 5, 1);
   std::swap(e.segments[0], e.segments[1]);
-  const std::vector<int8_t> packed = pack_dense(e.conv, e.segments, 16, 4);
+  const std::vector<int8_t> packed = pack_dense(e.conv, e.segments, 16, {4});
   EXPECT_EQ(packed[0], e.conv.quantized_weight[4]);                   // channel 4 of output 0
   EXPECT_EQ(packed[4], e.conv.quantized_weight[10 + 4]);              // and of output 1
   EXPECT_EQ(packed[size_t{2} * 16 * 4], e.conv.quantized_weight[0]);  // two groups further
