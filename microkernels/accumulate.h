@@ -97,7 +97,8 @@ typedef struct {
 /* Defines `name`, the function that a pipeline calls for a row, around accumulate(const
  * mattec_row*). Halide first asks for the bounds of each buffer, whose memory is then null: all are
  * constants of the pipeline. */
-#define MATTEC_DEFINE_ACCUMULATE(name)                                                         \
+#define MATTEC_DEFINE_ACCUMULATE(name) MATTEC_DEFINE_ACCUMULATE_(name)
+#define MATTEC_DEFINE_ACCUMULATE_(name)                                                         \
   int name(MATTEC_PARAMETERS);                                                                 \
   int name(MATTEC_PARAMETERS) {                                                                \
     if (sums->host == NULL || weights->host == NULL) return 0;                                   \

@@ -22,6 +22,7 @@
 #define MATTEC_LEAF7_ECX_ICELAKE                                                         \
   (1U << 1 /* VBMI */ | 1U << 6 /* VBMI2 */ | 1U << 8 /* GFNI */ | 1U << 11 /* VNNI */ | \
    1U << 12 /* BITALG */ | 1U << 14 /* VPOPCNTDQ */)
+#define MATTEC_LEAF7_1_EAX_AVX_VNNI (1U << 4)
 /* The operating system saves xmm and ymm; the mask registers and zmm, too. */
 #define MATTEC_XCR0_AVX 0x06U
 #define MATTEC_XCR0_AVX512 0xE6U
@@ -33,12 +34,13 @@ static inline int mattec_has_all(uint32_t bits, uint32_t wanted) {
 /* Bits MATTEC_CPU_... of this processor. */
 static inline int64_t mattec_cpu_features(void) {
   uint32_t a = 0, b = 0, c = 0, d = 0;
-  uint32_t leaf7_b = 0, leaf7_c = 0, extended_c = 0, xcr0 = 0, xcr0_high = 0;
+  uint32_t leaf7_b = 0, leaf7_c = 0, leaf7_1_a = 0, extended_c = 0, xcr0 = 0, xcr0_high = 0;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !mattec_has_all(c, MATTEC_LEAF1_ECX_OSXSAVE)) return 0;
   const uint32_t leaf1_c = c;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
     leaf7_b = b;
     leaf7_c = c;
+    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) leaf7_1_a = a;
   }
   if (__get_cpuid(0x80000001U, &a, &b, &c, &d)) extended_c = c;
   __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(xcr0_high) : "c"(0));
@@ -48,11 +50,13 @@ static inline int64_t mattec_cpu_features(void) {
       !mattec_has_all(extended_c, MATTEC_EXTENDED1_ECX_LZCNT) ||
       !mattec_has_all(xcr0, MATTEC_XCR0_AVX))
     return 0;
-  if (!mattec_has_all(leaf7_b, MATTEC_LEAF7_EBX_ICELAKE) ||
-      !mattec_has_all(leaf7_c, MATTEC_LEAF7_ECX_ICELAKE) ||
-      !mattec_has_all(xcr0, MATTEC_XCR0_AVX512))
-    return MATTEC_CPU_AVX2;
-  return MATTEC_CPU_AVX2 | MATTEC_CPU_AVX512_ICELAKE;
+  int64_t found = MATTEC_CPU_AVX2;
+  if (mattec_has_all(leaf7_1_a, MATTEC_LEAF7_1_EAX_AVX_VNNI)) found |= MATTEC_CPU_AVX_VNNI;
+  if (mattec_has_all(leaf7_b, MATTEC_LEAF7_EBX_ICELAKE) &&
+      mattec_has_all(leaf7_c, MATTEC_LEAF7_ECX_ICELAKE) &&
+      mattec_has_all(xcr0, MATTEC_XCR0_AVX512))
+    found |= MATTEC_CPU_AVX512_ICELAKE;
+  return found;
 }
 
 #elif defined(__aarch64__)

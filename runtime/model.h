@@ -76,10 +76,12 @@ typedef struct mattec_output_record {
 /* Bits of mattec_plan.cpu_features; the operating system must save the registers too.
  * AVX2: with FMA F16C BMI1 BMI2 LZCNT MOVBE POPCNT (x86-64-v3).
  * AVX512_ICELAKE: F BW DQ VL CD IFMA VBMI VBMI2 BITALG VPOPCNTDQ VNNI GFNI.
+ * AVX_VNNI: vpdpbusd without AVX-512.
  * ARM_DOTPROD: FEAT_DotProd. ARM_I8MM: FEAT_I8MM. */
 enum {
   MATTEC_CPU_AVX2 = 1,
   MATTEC_CPU_AVX512_ICELAKE = 2,
+  MATTEC_CPU_AVX_VNNI = 4,
   MATTEC_CPU_ARM_DOTPROD = 256,
   MATTEC_CPU_ARM_I8MM = 512
 };

@@ -21,6 +21,10 @@ struct Target {
   std::string emulated_cpu = {};
 };
 
+// Not among known_targets(): x86-64-avxvnni for tests, on processors that have its dot product with
+// AVX-512 alone.
+constexpr char avxvnni_stand_in[] = "x86-64-avxvnni.avx512";
+
 // Every target that this compiler emits.
 const std::vector<Target>& known_targets();
 // Whether this process can run the target's code: no firmware, and this processor has all of it.
