@@ -102,9 +102,14 @@ typedef struct {
   int name(MATTEC_PARAMETERS);                                                                 \
   int name(MATTEC_PARAMETERS) {                                                                \
     if (sums->host == NULL || weights->host == NULL) return 0;                                   \
-    mattec_row row = {{MATTEC_SEGMENT(0), MATTEC_SEGMENT(1), MATTEC_SEGMENT(2), MATTEC_SEGMENT(3), \
-                       MATTEC_SEGMENT(4), MATTEC_SEGMENT(5)},                                    \
-                      .segment_count = segment_count};                                           \
+    mattec_row row; /* as a whole it would be a call of memset, which firmware need not have */   \
+    row.segments[0] = (mattec_segment)MATTEC_SEGMENT(0);                                         \
+    row.segments[1] = (mattec_segment)MATTEC_SEGMENT(1);                                         \
+    row.segments[2] = (mattec_segment)MATTEC_SEGMENT(2);                                         \
+    row.segments[3] = (mattec_segment)MATTEC_SEGMENT(3);                                         \
+    row.segments[4] = (mattec_segment)MATTEC_SEGMENT(4);                                         \
+    row.segments[5] = (mattec_segment)MATTEC_SEGMENT(5);                                         \
+    row.segment_count = segment_count;                                                           \
     row.width = width;                                                                           \
     row.outputs = outputs;                                                                       \
     row.padded = padded;                                                                         \
