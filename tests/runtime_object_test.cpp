@@ -1,7 +1,6 @@
 // The object as the compiler carries it: its symbols, and nothing of the build machine inside.
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -10,6 +9,7 @@
 
 #include "base/error.h"
 #include "runtime/embedded.h"
+#include "tests/symbols.h"
 
 namespace mattec::runtime {
 namespace {
@@ -17,24 +17,6 @@ namespace {
 std::string object_text(const std::string& architecture, bool is_hosted) {
   const Embedded object = runtime_object(architecture, is_hosted);
   return {reinterpret_cast<const char*>(object.data), object.size};
-}
-
-// "T name" lines of `nm`, without values.
-std::set<std::string> symbols(const std::string& file, const std::string& options) {
-  std::string command = MATTEC_NM " --format=posix ";
-  command.append(options).append(" ").append(file);
-  std::FILE* pipe = popen(command.c_str(), "r");
-  EXPECT_NE(pipe, nullptr);
-  std::set<std::string> found;
-  char line[512];
-  while (pipe && std::fgets(line, sizeof line, pipe)) {
-    std::istringstream words(line);
-    std::string name, type;
-    words >> name >> type;
-    found.insert(type.append(" ").append(name));
-  }
-  EXPECT_EQ(pclose(pipe), 0) << command;
-  return found;
 }
 
 class RuntimeObject : public testing::TestWithParam<const char*> {};
@@ -49,9 +31,9 @@ TEST_P(RuntimeObject, DefinesOneSymbolAndWantsLittle) {
     const std::filesystem::path file =
         std::filesystem::path(testing::TempDir()) / "mattec_runtime_object_test.o";
     std::ofstream(file, std::ios::binary) << object;
-    EXPECT_EQ(symbols(file.string(), "--defined-only --extern-only"),
+    EXPECT_EQ(test::symbols(file.string(), "--defined-only --extern-only"),
               (std::set<std::string>{"D mattec_runtime_functions"}));
-    const std::set<std::string> wanted = symbols(file.string(), "--undefined-only");
+    const std::set<std::string> wanted = test::symbols(file.string(), "--undefined-only");
     for (const std::string& symbol : wanted)
       EXPECT_TRUE(symbol.rfind("U pthread_", 0) == 0 || symbol == "U getauxval") << symbol;
     EXPECT_EQ(wanted.empty(), !is_hosted);
