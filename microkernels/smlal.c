@@ -12,15 +12,19 @@ enum { GROUP = 4 }; /* channels that ld4r loads, each duplicated into a register
 
 #define UNITS 1
 #define PIXELS 8
+#define TOGETHER 4
 #include "microkernels/smlal_tile.h"
 #define UNITS 2
-#define PIXELS 8
+#define PIXELS 6
+#define TOGETHER 3
 #include "microkernels/smlal_tile.h"
 #define UNITS 3
 #define PIXELS 4
+#define TOGETHER 2
 #include "microkernels/smlal_tile.h"
 #define UNITS 4
 #define PIXELS 4
+#define TOGETHER 2
 #include "microkernels/smlal_tile.h"
 
 static void accumulate(const mattec_row* row) {

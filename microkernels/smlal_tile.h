@@ -12,20 +12,30 @@ static inline __attribute__((always_inline)) void NAME(add_group_, UNITS)(
   for (int u = 0; u < UNITS; ++u)
 #pragma unroll
     for (int i = 0; i < 2; ++i) w[u][i] = vld1q_s8(weights + 32 * u + 16 * i);
+  /* Products of a sum are four instructions apart, as long as one takes on a Cortex-A53. */
 #pragma unroll
-  for (int p = 0; p < PIXELS; ++p) {
-    const int8x16x4_t value = vld4q_dup_s8(pixels[p]);
-    pixels[p] += GROUP;
+  for (int p = 0; p < PIXELS; p += TOGETHER) {
+    int8x16x4_t values[TOGETHER];
 #pragma unroll
-    for (int i = 0; i < 2; ++i)
+    for (int t = 0; t < TOGETHER; ++t) {
+      values[t] = vld4q_dup_s8(pixels[p + t]);
+      pixels[p + t] += GROUP;
+    }
 #pragma unroll
-      for (int u = 0; u < UNITS; ++u) {
-        const int8x8_t even = vget_low_s8(value.val[2 * i]);
-        int16x8_t* sum = &sums[p][u];
-        *sum = is_first && i == 0 ? vmull_s8(vget_low_s8(w[u][i]), even)
-                                  : vmlal_s8(*sum, vget_low_s8(w[u][i]), even);
-        *sum = vmlal_high_s8(*sum, w[u][i], value.val[2 * i + 1]);
-      }
+    for (int i = 0; i < GROUP; ++i)
+#pragma unroll
+      for (int t = 0; t < TOGETHER; ++t)
+#pragma unroll
+        for (int u = 0; u < UNITS; ++u) {
+          int16x8_t* sum = &sums[p + t][u];
+          const int8x16_t both = w[u][i / 2], value = values[t].val[i];
+          if (i % 2 != 0)
+            *sum = vmlal_high_s8(*sum, both, value);
+          else if (is_first && i == 0)
+            *sum = vmull_s8(vget_low_s8(both), vget_low_s8(value));
+          else
+            *sum = vmlal_s8(*sum, vget_low_s8(both), vget_low_s8(value));
+        }
   }
 }
 
@@ -109,4 +119,5 @@ static __attribute__((noinline)) void NAME(add_tiles_, UNITS)(const mattec_row* 
 }
 
 #undef PIXELS
+#undef TOGETHER
 #undef UNITS

@@ -17,7 +17,7 @@ enum { DEPTH = 8 };
 #define PAIRS 4
 #include "microkernels/smmla_tile.h"
 #define QUADS 3
-#define PAIRS 4
+#define PAIRS 3
 #include "microkernels/smmla_tile.h"
 #define QUADS 4
 #define PAIRS 3
