@@ -116,9 +116,8 @@ std::vector<Expr> copies(const lower::Kernel& kernel, const Constants& constants
   for (int i = 0; i < kernel.copy_count(); ++i) {
     const Constants::Range range = constants.range(i, lower::copy_zero_point);
     const Expr value = centred * constants.real(i, lower::copy_multiplier);
-    made.push_back(
-        constants.stored(clamped(value, range, kernel, kernel.copies_fit_16_bits).integer +
-                         range.zero_point));
+    made.push_back(constants.stored(
+        clamped(value, range, kernel, kernel.copies_fit_16_bits).integer + range.zero_point));
   }
   return made;
 }

@@ -29,10 +29,9 @@ Pipeline build_depthwise(const lower::Kernel& kernel) {
   Func in("in");
   in(c, x, y) = cast<int16_t>(input(c, x, y));
   made.inputs.push_back(in);
-  const Expr tap = in(c, x * kernel.stride + r.x * kernel.dilation,
-                      y * kernel.stride + r.y * kernel.dilation);
-  acc(c, x, y) +=
-      cast<int32_t>(tap) * cast<int32_t>(cast<int16_t>(weights(c, r.x + k * r.y)));
+  const Expr tap =
+      in(c, x * kernel.stride + r.x * kernel.dilation, y * kernel.stride + r.y * kernel.dilation);
+  acc(c, x, y) += cast<int32_t>(tap) * cast<int32_t>(cast<int16_t>(weights(c, r.x + k * r.y)));
   made.updates.push_back({0, r});
 
   const Expr value = activated(kernel.activation, acc(c, x, y), constants);

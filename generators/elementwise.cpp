@@ -36,15 +36,16 @@ Pipeline build_gate(const lower::Kernel& kernel) {
       input_parameter("input0", stored_type(kernel), kernel.inputs[0], kernel.width);
   const ImageParam gate = input_parameter("gate", stored_type(kernel), kernel.inputs[1], 1);
   const Constants constants(kernel, c);
-  // 9 bits each: ARM multiplies 16-bit factors into 32 bits; AVX2 would take 0.7 % longer for a frame.
+  // 9 bits each: ARM multiplies 16-bit factors into 32 bits; AVX2 would take 0.7 % longer for a
+  // frame.
   const Type wide = kernel.is_signed ? Int(16) : Int(32);
   const auto centred = [&](const Expr& stored, lower::ConstantRow zero_point) {
     return cast(wide, stored) - cast(wide, constants.integer(zero_point));
   };
   const Expr value = centred(input(c, x, y), lower::row_bias);
   const Expr factor = centred(gate(c, 0, 0), lower::row_residual);
-  const Expr product =
-      cast<float>(cast<int32_t>(value) * cast<int32_t>(factor)) * constants.real(lower::row_to_grid);
+  const Expr product = cast<float>(cast<int32_t>(value) * cast<int32_t>(factor)) *
+                       constants.real(lower::row_to_grid);
   write(kernel, constants, rows, to_grid(product, constants, kernel.rounding), made);
   made.arguments = {rows.first, rows.count, input, gate, constants.parameter()};
   return made;

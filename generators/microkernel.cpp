@@ -16,8 +16,8 @@ void call_microkernel(const lower::Kernel& kernel, const std::string& microkerne
   arguments.emplace_back(weights);
   arguments.emplace_back(constants);
   for (const int value :
-       {static_cast<int>(inputs.size()), kernel.kernel, kernel.stride, kernel.dilation, kernel.width,
-        kernel.output.channels, padded, kernel.any_shift() ? 0 : 1})
+       {static_cast<int>(inputs.size()), kernel.kernel, kernel.stride, kernel.dilation,
+        kernel.width, kernel.output.channels, padded, kernel.any_shift() ? 0 : 1})
     arguments.emplace_back(Expr(value));
   for (size_t j = 0; j < MATTEC_MOST_SEGMENTS; ++j) {
     const bool real = j < inputs.size();

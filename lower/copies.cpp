@@ -163,8 +163,8 @@ void Lowering::set_copies(const std::vector<Copy>& copies, const ir::Grid& from,
                    {}, *made.grid);
       }
     }
-  kernel.copies_fit_16_bits = kernel.clamps_in_16_bits && kernel.copy_count() > 0 &&
-                              ranges.fits_16_bits;
+  kernel.copies_fit_16_bits =
+      kernel.clamps_in_16_bits && kernel.copy_count() > 0 && ranges.fits_16_bits;
 }
 
 void Lowering::add_outputs(const Outputs& outputs, Step& step) const {

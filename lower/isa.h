@@ -45,8 +45,8 @@ struct Isa {
   // fit. 0: there is none.
   int short_products = 0;
 
-  // Sums of 32 bits take products of 16-bit factors in one instruction (smlal), where those of 8 bits
-  // are widened and added: depthwise, the latter is 1.4 times as many instructions (RVM).
+  // Sums of 32 bits take products of 16-bit factors in one instruction (smlal), where those of 8
+  // bits are widened and added: depthwise, the latter is 1.4 times as many instructions (RVM).
   bool widening_products = false;
 
   // Floats are converted to the nearest integer, ties to even, and narrowed to 16 bits with

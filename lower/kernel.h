@@ -99,8 +99,9 @@ struct Kernel {
   bool is_signed = false;
   // Isa::saturating_narrowing: bounds are integers, and zero points are not less rounding_bias.
   bool clamps_in_16_bits = false;
-  // With it: no value of the tensor needs saturation to be in 16 bits; and then every channel's range
-  // is all that a byte holds, so that saturation clamps. Nor do copies' values need saturation.
+  // With it: no value of the tensor needs saturation to be in 16 bits; and then every channel's
+  // range is all that a byte holds, so that saturation clamps. Nor do copies' values need
+  // saturation.
   bool fits_16_bits = false, fills_bytes = false, copies_fit_16_bits = false;
   bool has_residual = false;
   Layout extra;  // residual, or h of gates, or z of blend

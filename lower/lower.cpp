@@ -212,7 +212,8 @@ void Lowering::lower_gate(const Op& op) {
         ir::product_multiplier(from.scale_of(c), gate.scale_of(c), to.scale_of(c));
     constants.set_float(row_to_grid, c, multiplier);
     constants.set_grid(c, to, c, ir::Activation::none);
-    ranges.add(255.0 * 255 * double{multiplier}, ir::epilogue_bounds(ir::Activation::none, to, c), to);
+    ranges.add(255.0 * 255 * double{multiplier}, ir::epilogue_bounds(ir::Activation::none, to, c),
+               to);
   }
   ranges.set(step.kernel);
   step.operands = {operand(x, 0, 0, 1), operand(g, 0, 0, 0), add_constants(constants),

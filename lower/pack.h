@@ -39,7 +39,8 @@ struct WeightOrder {
 };
 
 // Dense: [block][segment][row][run][group of `depth`][output channel of the block, padded][one of
-// the group]; the last two as [so many `together`][one of the group][one of them]. A run is the padded_channels of its positions, one after the other, and zeros up to whole groups; stored
+// the group]; the last two as [so many `together`][one of the group][one of them]. A run is the
+// padded_channels of its positions, one after the other, and zeros up to whole groups; stored
 // channels that the convolution does not read have zeros, too.
 std::vector<int8_t> pack_dense(const ir::Convolution& conv, const std::vector<Segment>& segments,
                                int padded_outputs, WeightOrder order);

@@ -1,6 +1,6 @@
 /* What the micro-kernels share: the sums of a dense convolution over one row of the output, for
  * instructions that Halide has no pattern for. A kernel's Halide pipeline calls its micro-kernel
- * once a row (generators/accumulation.cpp) and does the rest: activations, rounding, copies. */
+ * once a row (generators/microkernel.cpp) and does the rest: activations, rounding, copies. */
 #ifndef MATTEC_MICROKERNELS_ACCUMULATE_H
 #define MATTEC_MICROKERNELS_ACCUMULATE_H
 
@@ -54,8 +54,8 @@ static inline void mattec_start_row(mattec_row* row, int kernel, int stride, int
   }
 }
 
-/* Does the row's outputs in blocks of at most `most` units of `unit` channels. add_tiles[n - 1] does
- * a block of n units: from a channel on, whose weights begin there. */
+/* Does the row's outputs in blocks of at most `most` units of `unit` channels. add_tiles[n - 1]
+ * does a block of n units: from a channel on, whose weights begin there. */
 typedef void (*mattec_add_tiles)(const mattec_row*, int first, const int8_t* weights);
 static inline void mattec_add_blocks(const mattec_row* row, const mattec_add_tiles* add_tiles,
                                      int most, int unit) {
@@ -79,46 +79,46 @@ typedef struct {
   uint32_t flags;
 } mattec_dimension;
 
-#define MATTEC_SEGMENT_PARAMETERS(i)                                                      \
+#define MATTEC_SEGMENT_PARAMETERS(i)                                                 \
   int32_t pixel_stride##i, int32_t row_stride##i, int32_t runs##i, int32_t bytes##i, \
       int32_t shift##i, int32_t steps##i
 #define MATTEC_SEGMENT(i) \
-  {in##i->host, pixel_stride##i, row_stride##i, runs##i, bytes##i, shift##i, steps##i, 0}
-#define MATTEC_PARAMETERS                                                                        \
-  const mattec_kernel_buffer *in0, const mattec_kernel_buffer *in1,                              \
-      const mattec_kernel_buffer *in2, const mattec_kernel_buffer *in3,                          \
-      const mattec_kernel_buffer *in4, const mattec_kernel_buffer *in5,                          \
-      const mattec_kernel_buffer *weights, const mattec_kernel_buffer *bias,                     \
-      int32_t segment_count, int32_t kernel, int32_t stride, int32_t dilation, int32_t width,    \
-      int32_t outputs, int32_t padded, int32_t is_bias_added, MATTEC_SEGMENT_PARAMETERS(0),      \
-      MATTEC_SEGMENT_PARAMETERS(1), MATTEC_SEGMENT_PARAMETERS(2), MATTEC_SEGMENT_PARAMETERS(3),  \
+  { in##i->host, pixel_stride##i, row_stride##i, runs##i, bytes##i, shift##i, steps##i, 0 }
+#define MATTEC_PARAMETERS                                                                       \
+  const mattec_kernel_buffer *in0, const mattec_kernel_buffer *in1,                             \
+      const mattec_kernel_buffer *in2, const mattec_kernel_buffer *in3,                         \
+      const mattec_kernel_buffer *in4, const mattec_kernel_buffer *in5,                         \
+      const mattec_kernel_buffer *weights, const mattec_kernel_buffer *bias,                    \
+      int32_t segment_count, int32_t kernel, int32_t stride, int32_t dilation, int32_t width,   \
+      int32_t outputs, int32_t padded, int32_t is_bias_added, MATTEC_SEGMENT_PARAMETERS(0),     \
+      MATTEC_SEGMENT_PARAMETERS(1), MATTEC_SEGMENT_PARAMETERS(2), MATTEC_SEGMENT_PARAMETERS(3), \
       MATTEC_SEGMENT_PARAMETERS(4), MATTEC_SEGMENT_PARAMETERS(5), mattec_kernel_buffer *sums
 
 /* Defines `name`, the function that a pipeline calls for a row, around accumulate(const
  * mattec_row*). Halide first asks for the bounds of each buffer, whose memory is then null: all are
  * constants of the pipeline. */
 #define MATTEC_DEFINE_ACCUMULATE(name) MATTEC_DEFINE_ACCUMULATE_(name)
-#define MATTEC_DEFINE_ACCUMULATE_(name)                                                         \
-  int name(MATTEC_PARAMETERS);                                                                 \
-  int name(MATTEC_PARAMETERS) {                                                                \
-    if (sums->host == NULL || weights->host == NULL) return 0;                                   \
-    mattec_row row; /* as a whole it would be a call of memset, which firmware need not have */   \
-    row.segments[0] = (mattec_segment)MATTEC_SEGMENT(0);                                         \
-    row.segments[1] = (mattec_segment)MATTEC_SEGMENT(1);                                         \
-    row.segments[2] = (mattec_segment)MATTEC_SEGMENT(2);                                         \
-    row.segments[3] = (mattec_segment)MATTEC_SEGMENT(3);                                         \
-    row.segments[4] = (mattec_segment)MATTEC_SEGMENT(4);                                         \
-    row.segments[5] = (mattec_segment)MATTEC_SEGMENT(5);                                         \
-    row.segment_count = segment_count;                                                           \
-    row.width = width;                                                                           \
-    row.outputs = outputs;                                                                       \
-    row.padded = padded;                                                                         \
-    row.weights = (const int8_t*)weights->host;                                                  \
-    row.bias = is_bias_added ? (const int32_t*)(const void*)bias->host : NULL;                   \
-    row.sums = (int32_t*)(void*)sums->host;                                                      \
+#define MATTEC_DEFINE_ACCUMULATE_(name)                                                            \
+  int name(MATTEC_PARAMETERS);                                                                     \
+  int name(MATTEC_PARAMETERS) {                                                                    \
+    if (sums->host == NULL || weights->host == NULL) return 0;                                     \
+    mattec_row row; /* as a whole it would be a call of memset, which firmware need not have */    \
+    row.segments[0] = (mattec_segment)MATTEC_SEGMENT(0);                                           \
+    row.segments[1] = (mattec_segment)MATTEC_SEGMENT(1);                                           \
+    row.segments[2] = (mattec_segment)MATTEC_SEGMENT(2);                                           \
+    row.segments[3] = (mattec_segment)MATTEC_SEGMENT(3);                                           \
+    row.segments[4] = (mattec_segment)MATTEC_SEGMENT(4);                                           \
+    row.segments[5] = (mattec_segment)MATTEC_SEGMENT(5);                                           \
+    row.segment_count = segment_count;                                                             \
+    row.width = width;                                                                             \
+    row.outputs = outputs;                                                                         \
+    row.padded = padded;                                                                           \
+    row.weights = (const int8_t*)weights->host;                                                    \
+    row.bias = is_bias_added ? (const int32_t*)(const void*)bias->host : NULL;                     \
+    row.sums = (int32_t*)(void*)sums->host;                                                        \
     mattec_start_row(&row, kernel, stride, dilation, ((const mattec_dimension*)sums->dim)[2].min); \
-    accumulate(&row);                                                                          \
-    return 0;                                                                                  \
+    accumulate(&row);                                                                              \
+    return 0;                                                                                      \
   }
 
 #endif

@@ -1,6 +1,7 @@
-/* ARMv8.0: smlal of bytes adds 8 products to 8 sums of 16 bits, which hold few of them (4-bit weights
- * or inputs: 31 of s8 and s4) and then go to 32 bits, in memory. Weights as lower::pack_dense makes
- * them with a depth of 4 and blocks of 8: a register has the weights of 8 outputs for two channels. */
+/* ARMv8.0: smlal of bytes adds 8 products to 8 sums of 16 bits, which hold few of them (4-bit
+ * weights or inputs: 31 of s8 and s4) and then go to 32 bits, in memory. Weights as
+ * lower::pack_dense makes them with a depth of 4 and blocks of 8: a register has the weights of 8
+ * outputs for two channels. */
 #include <arm_neon.h>
 
 #include "microkernels/accumulate.h"

@@ -27,7 +27,8 @@ enum { DEPTH = 8 };
 #include "microkernels/smmla_tile.h"
 
 static void accumulate(const mattec_row* row) {
-  static const mattec_add_tiles add_tiles[] = {add_tiles_1, add_tiles_2, add_tiles_3, add_tiles_4, add_tiles_5};
+  static const mattec_add_tiles add_tiles[] = {add_tiles_1, add_tiles_2, add_tiles_3, add_tiles_4,
+                                               add_tiles_5};
   mattec_add_blocks(row, add_tiles, sizeof add_tiles / sizeof add_tiles[0], 4);
 }
 

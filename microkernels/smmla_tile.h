@@ -9,8 +9,9 @@ typedef int32x4_t NAME(sums_, QUADS)[PAIRS][2 * QUADS];
 #define GROUP (4 * QUADS * DEPTH)
 
 /* One group of channels. Two registers of weights at once: ldp. */
-static inline __attribute__((always_inline)) void NAME(multiply_, QUADS)(
-    NAME(sums_, QUADS) sums, const int8x16_t* values, const int8_t* weights) {
+static inline __attribute__((always_inline)) void NAME(multiply_, QUADS)(NAME(sums_, QUADS) sums,
+                                                                         const int8x16_t* values,
+                                                                         const int8_t* weights) {
 #pragma unroll
   for (int c = 0; c < 2 * QUADS; c += 2) {
     const int8x16_t even = vld1q_s8(weights + 16 * c), odd = vld1q_s8(weights + 16 * (c + 1));
@@ -21,8 +22,8 @@ static inline __attribute__((always_inline)) void NAME(multiply_, QUADS)(
   }
 }
 
-static inline __attribute__((always_inline)) void NAME(start_, QUADS)(
-    NAME(sums_, QUADS) sums, const int32_t* bias) {
+static inline __attribute__((always_inline)) void NAME(start_, QUADS)(NAME(sums_, QUADS) sums,
+                                                                      const int32_t* bias) {
 #pragma unroll
   for (int c = 0; c < 2 * QUADS; ++c) {
     const int32x2_t from = bias ? vld1_s32(bias + 2 * c) : vdup_n_s32(0);
@@ -32,7 +33,8 @@ static inline __attribute__((always_inline)) void NAME(start_, QUADS)(
 }
 
 static inline __attribute__((always_inline)) void NAME(store_, QUADS)(NAME(sums_, QUADS) sums,
-                                                                      int32_t* made, ptrdiff_t padded) {
+                                                                      int32_t* made,
+                                                                      ptrdiff_t padded) {
 #pragma unroll
   for (int p = 0; p < PAIRS; ++p, made += 2 * padded)
 #pragma unroll

@@ -18,9 +18,7 @@ enum { DEPTH = 4 };
 #define ACCUMULATE accumulate_vpdpbusd_avx512
 #endif
 
-static inline __m256i load(const void* from) {
-  return _mm256_loadu_si256((const __m256i*)from);
-}
+static inline __m256i load(const void* from) { return _mm256_loadu_si256((const __m256i*)from); }
 static inline __m256i broadcast(const uint8_t* from) {
   int32_t four;
   __builtin_memcpy(&four, from, sizeof four);

@@ -1,6 +1,6 @@
-/* add_tiles_<UNITS>: the sums of all columns of a row, PIXELS at once, for 8 * UNITS output channels.
- * A file of its own so that both numbers are constants, all loops are unrolled and sums stay in
- * registers. */
+/* add_tiles_<UNITS>: the sums of all columns of a row, PIXELS at once, for 8 * UNITS output
+ * channels. A file of its own so that both numbers are constants, all loops are unrolled and sums
+ * stay in registers. */
 
 static __attribute__((noinline)) void NAME(add_tiles_, UNITS)(const mattec_row* row, int first,
                                                               const int8_t* weights_of_block) {
@@ -10,8 +10,7 @@ static __attribute__((noinline)) void NAME(add_tiles_, UNITS)(const mattec_row* 
     __m256i sums[PIXELS][UNITS];
 #pragma unroll
     for (int u = 0; u < UNITS; ++u) {
-      const __m256i from =
-          row->bias ? load(row->bias + first + 8 * u) : _mm256_setzero_si256();
+      const __m256i from = row->bias ? load(row->bias + first + 8 * u) : _mm256_setzero_si256();
 #pragma unroll
       for (int p = 0; p < PIXELS; ++p) sums[p][u] = from;
     }

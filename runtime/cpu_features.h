@@ -53,8 +53,7 @@ static inline int64_t mattec_cpu_features(void) {
   int64_t found = MATTEC_CPU_AVX2;
   if (mattec_has_all(leaf7_1_a, MATTEC_LEAF7_1_EAX_AVX_VNNI)) found |= MATTEC_CPU_AVX_VNNI;
   if (mattec_has_all(leaf7_b, MATTEC_LEAF7_EBX_ICELAKE) &&
-      mattec_has_all(leaf7_c, MATTEC_LEAF7_ECX_ICELAKE) &&
-      mattec_has_all(xcr0, MATTEC_XCR0_AVX512))
+      mattec_has_all(leaf7_c, MATTEC_LEAF7_ECX_ICELAKE) && mattec_has_all(xcr0, MATTEC_XCR0_AVX512))
     found |= MATTEC_CPU_AVX512_ICELAKE;
   return found;
 }

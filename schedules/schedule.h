@@ -36,8 +36,8 @@ struct Schedule {
   // instead of once per use. The ring is in a buffer "scratch", the last argument before the
   // outputs.
   bool widened_rows = false;
-  // What neighbours in a tile share is made once, in registers: depthwise, the inputs under a row of
-  // the filter, widened to 16 bits; upsample2, sums of two rows.
+  // What neighbours in a tile share is made once, in registers: depthwise, the inputs under a row
+  // of the filter, widened to 16 bits; upsample2, sums of two rows.
   bool shared_inputs = false;
   // conv: by segment; none where a micro-kernel makes the sums, a row at a time, in "scratch".
   std::vector<std::vector<Reduction>> reductions;

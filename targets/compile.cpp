@@ -64,8 +64,8 @@ std::vector<CompiledKernel> compile_kernels(const KernelSet& set, const Target& 
   const auto work = [&] {
     for (size_t i = next++; i < set.kernels.size(); i = next++) {
       try {
-        compiled[i] = compile_kernel(*set.kernels[i], set.schedules[i], set.symbols[i],
-                                     options.name, target);
+        compiled[i] =
+            compile_kernel(*set.kernels[i], set.schedules[i], set.symbols[i], options.name, target);
         const std::lock_guard<std::mutex> lock(mutex);
         if (options.progress)  // may throw: the user may have had enough
           options.progress(double(++done) / double(set.kernels.size()),

@@ -23,7 +23,7 @@ CompiledKernel compile_kernel(const lower::Kernel& kernel, const schedules::Sche
                               const std::string& symbol, const std::string& prefix,
                               const Target& target) {
   try {
-    const generators::Pipeline pipeline = 
+    const generators::Pipeline pipeline =
         schedules::apply(schedule, kernel, microkernel_symbol(prefix, kernel.microkernel));
     // No metadata: it would hold names that Halide numbers through the whole process.
     HeapIntoScratch scratch;

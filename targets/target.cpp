@@ -92,8 +92,8 @@ lower::Isa i8mm_isa() {
   return isa;
 }
 
-// The same dot products in AVX-512's encoding: what find_target gives to tests on processors without
-// AVX-VNNI. Nobody is told of it.
+// The same dot products in AVX-512's encoding: what find_target gives to tests on processors
+// without AVX-VNNI. Nobody is told of it.
 Target make_stand_in(Target avxvnni) {
   avxvnni.name = avxvnni_stand_in;
   avxvnni.isa.microkernel.name = "vpdpbusd_avx512";

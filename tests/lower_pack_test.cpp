@@ -90,10 +90,10 @@ size_t place_in_block(const Example& e, const WeightOrder& order, int outputs, s
   const int positions = e.segments[segment].positions;
   const int in_run = tap % positions * round_up(e.segments[segment].count, 4) + c;
   const int group = in_run / order.depth, of_group = in_run % order.depth;
-  return before + size_t(tap / positions * run_bytes(segment) * outputs +
-                         group * order.depth * outputs +
-                         o / order.together * order.together * order.depth +
-                         of_group * order.together + o % order.together);
+  return before +
+         size_t(tap / positions * run_bytes(segment) * outputs + group * order.depth * outputs +
+                o / order.together * order.together * order.depth + of_group * order.together +
+                o % order.together);
 }
 
 TEST(Pack, DenseWeightsOfMicroKernelsLieInBlocksOfRuns) {
@@ -111,12 +111,12 @@ TEST(Pack, DenseWeightsOfMicroKernelsLieInBlocksOfRuns) {
         for (int o = first; o < std::min(first + outputs, 21); ++o)
           for (int c = 0; c < e.segments[s].count; ++c)
             for (int tap = 0; tap < 9; ++tap)
-              wanted.at(block_start +
-                        place_in_block(e, now.order, outputs, s, o - first, c, tap)) =
-                  e.conv.quantized_weight[size_t(o * inputs + e.segments[s].weight_channel + c) * 9 +
-                                          size_t(tap)];
-      const int per_output = 3 * round_up(12, now.order.depth) + 9 * 8 +
-                             3 * round_up(36, now.order.depth);
+              wanted.at(block_start + place_in_block(e, now.order, outputs, s, o - first, c, tap)) =
+                  e.conv
+                      .quantized_weight[size_t(o * inputs + e.segments[s].weight_channel + c) * 9 +
+                                        size_t(tap)];
+      const int per_output =
+          3 * round_up(12, now.order.depth) + 9 * 8 + 3 * round_up(36, now.order.depth);
       block_start += size_t(outputs * per_output);
       first += outputs;
     }

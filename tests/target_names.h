@@ -1,5 +1,5 @@
-// Every target that the compiler knows, for tests that run on all of them; AVX-VNNI is played by its
-// stand-in where it is missing.
+// Every target that the compiler knows, for tests that run on all of them; AVX-VNNI is played by
+// its stand-in where it is missing.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Convolutions at the limits of what kernels may assume: sums and values at the very ends of 16 bits,
-// more tensors and larger filters than micro-kernels take.
+// Convolutions at the limits of what kernels may assume: sums and values at the very ends of 16
+// bits, more tensors and larger filters than micro-kernels take.
 #include <gtest/gtest.h>
 
 #include <numeric>
