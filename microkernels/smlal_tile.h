@@ -4,7 +4,9 @@
 
 typedef int16x8_t NAME(sums_, UNITS)[PIXELS][UNITS];
 
-/* 4 channels of all pixels. `is_first`: these products start the sums. */
+/* 4 channels of all pixels. `is_first`: these products start the sums. TOGETHER pixels at once, so
+ * that products of one sum are 6 instructions apart or more: the cycles that smlal takes in LLVM's
+ * model of a Cortex-A53. */
 static inline __attribute__((always_inline)) void NAME(add_group_, UNITS)(NAME(sums_, UNITS) sums,
                                                                           const int8_t** pixels,
                                                                           const int8_t* weights,
@@ -14,7 +16,6 @@ static inline __attribute__((always_inline)) void NAME(add_group_, UNITS)(NAME(s
   for (int u = 0; u < UNITS; ++u)
 #pragma unroll
     for (int i = 0; i < 2; ++i) w[u][i] = vld1q_s8(weights + 32 * u + 16 * i);
-      /* Products of a sum are four instructions apart, as long as one takes on a Cortex-A53. */
 #pragma unroll
   for (int p = 0; p < PIXELS; p += TOGETHER) {
     int8x16x4_t values[TOGETHER];
@@ -86,8 +87,7 @@ static __attribute__((noinline)) void NAME(add_tiles_, UNITS)(const mattec_row* 
     for (int j = 0; j < row->segment_count; ++j) {
       const mattec_segment* segment = &row->segments[j];
       const int most = segment->steps / GROUP;
-      int left =
-          -1; /* groups that may still be added to sums of 16 bits; below 0: there are none */
+      int left = -1; /* groups for which sums of 16 bits have room; below 0: there are no sums */
       ptrdiff_t columns[PIXELS];
 #pragma unroll
       for (int i = 0; i < PIXELS; ++i) /* columns beyond the row are its last one */

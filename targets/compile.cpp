@@ -267,7 +267,8 @@ CompiledLibrary compile(const ir::Graph& graph, const CompileOptions& options) {
     objects.push_back({set.symbols[i] + ".o", std::move(compiled[i].object)});
   objects.push_back({options.name + "_runtime.o", rename_runtime(options.name, target)});
   for (const std::string& name : set.microkernels)
-    objects.push_back({options.name + "_" + name + ".o", rename_microkernel(options.name, name)});
+    objects.push_back({options.name + "_" + name + microkernel_member_suffix,
+                       rename_microkernel(options.name, name)});
   const uint64_t stack_bytes = stack_bytes_of(objects, options.name);
   objects.push_back({options.name + "_model.o",
                      emit_model(plan, options.name, set.of_step, stack_bytes, target)});

@@ -54,8 +54,10 @@ void Disassembler::walk(llvm::ArrayRef<uint8_t> code,
       text.clear();
       llvm::raw_string_ostream stream(text);
       printer_->printInst(&decoded, address, "", *subtarget_, stream);
-      // "\tmnemonic\toperands"
-      const size_t start = text.find_first_not_of(" \t");
+      // "\tmnemonic\toperands", after "\t{vex}" where AVX-512 has the same mnemonic
+      const size_t encoding = text.find("{vex}");
+      const size_t start =
+          text.find_first_not_of(" \t", encoding == std::string::npos ? 0 : encoding + 5);
       const size_t end = std::min(text.find_first_of(" \t", start), text.size());
       const size_t rest = text.find_first_not_of(" \t", end);
       if (start != std::string::npos)

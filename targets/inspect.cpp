@@ -124,26 +124,29 @@ class Member {
 };
 
 // The frames of each object file: no function of a library calls itself, so every function of the
-// runtime is at most once on the way down from mattec_step. At the bottom are the functions of one
-// kernel (its own and the one that unpacks its arguments). A function that calls no other may use
+// runtime is at most once on the way down from mattec_step. Below are the functions of one kernel
+// (its own and the one that unpacks its arguments), which may call a micro-kernel, which calls one
+// function for a tile after the other. A function that calls no other may use
 // the red zone, 128 bytes below the stack pointer; only the last one does so.
 // Those are x86's; on ARM the return address is among what a frame stores, and there is no red
 // zone.
 uint64_t stack_bound(const std::vector<FunctionContents>& functions, bool is_x86) {
   const uint64_t return_address = is_x86 ? 8 : 0, red_zone = is_x86 ? 128 : 0;
-  const std::string runtime_suffix = "_runtime.o";
   std::map<std::string, uint64_t> kernels;
-  uint64_t runtime = 0;
+  uint64_t runtime = 0, kernel = 0, microkernel = 0, tile = 0;
   for (const FunctionContents& function : functions) {
-    const std::string& member = function.member;
-    const bool is_runtime = member.size() > runtime_suffix.size() &&
-                            member.compare(member.size() - runtime_suffix.size(),
-                                           runtime_suffix.size(), runtime_suffix) == 0;
-    (is_runtime ? runtime : kernels[member]) += function.stack_bytes + return_address;
+    const llvm::StringRef member = function.member;
+    const uint64_t bytes = function.stack_bytes + return_address;
+    if (member.ends_with("_runtime.o"))
+      runtime += bytes;
+    else if (!member.ends_with(microkernel_member_suffix))
+      kernel = std::max(kernel, kernels[function.member] += bytes);
+    else if (function.name.find("_accumulate_") != std::string::npos)
+      microkernel = std::max(microkernel, bytes);
+    else
+      tile = std::max(tile, bytes);
   }
-  uint64_t deepest = 0;
-  for (const auto& [member, bytes] : kernels) deepest = std::max(deepest, bytes);
-  return runtime + deepest + red_zone;
+  return runtime + kernel + microkernel + tile + red_zone;
 }
 
 LibraryContents inspect(const std::string& path, llvm::MemoryBufferRef archive) {

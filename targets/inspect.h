@@ -8,6 +8,9 @@
 
 namespace mattec::targets {
 
+// Of the archive's members with micro-kernels: kernels call them, so their stack is one more level.
+constexpr char microkernel_member_suffix[] = "_microkernel.o";
+
 struct FunctionContents {
   std::string name, member;  // symbol; object file of the archive
   uint64_t bytes = 0;

@@ -129,8 +129,9 @@ TEST_P(Header, AgreesWithManifestInspectionAndLibrary) {
   EXPECT_EQ(header["alphas_taken"], header["alpha_formats"]);
   EXPECT_EQ(header["foregrounds_taken"], header["foreground_formats"]);
   EXPECT_LE(header["stack_used"], header["stack_bytes"]);
-  // The bound is above what is used by the frames that are never on one way down.
-  EXPECT_GE(header["stack_used"].get<int>() + 1024, header["stack_bytes"].get<int>());
+  // The bound is above what is used by the frames that are never on one way down: a micro-kernel's,
+  // 2 KB, below a kernel that calls none.
+  EXPECT_GE(header["stack_used"].get<int>() + 3072, header["stack_bytes"].get<int>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, Header, testing::ValuesIn(target_names()), test_name_of);

@@ -168,7 +168,8 @@ std::string compile_error(const std::function<void(targets::CompileOptions&)>& c
 
 TEST(CompileErrors, UnknownTarget) {
   std::string known = "host";
-  for (const char* name : target_names()) known.append(", ").append(name);
+  for (const targets::Target& target : targets::known_targets())
+    known.append(", ").append(target.name);
   EXPECT_EQ(compile_error([](auto& options) { options.target = "x86-64-avx3"; }),
             "unknown target \"x86-64-avx3\"; the nearest is \"x86-64-avx2\"; known are " + known);
 }
