@@ -14,8 +14,7 @@ namespace {
 
 ir::Graph quantized_nano(int weight_bits, int activation_bits) {
   static const Quantizable network(
-      frontend::fuse(ir::extract(nano::nano_network(), ir::Variant::direct)), quant::Method::mse,
-      {64, 96}, 6);
+      frontend::fuse(ir::extract(nano::nano_network(), ir::Variant::direct)));
   return network.quantized(weight_bits, activation_bits);
 }
 

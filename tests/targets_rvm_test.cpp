@@ -1,5 +1,5 @@
 // Robust Video Matting with its real weights: interpreter and every target agree in every stored
-// integer. Ranges come from a generated clip: no statement about quality.
+// integer.
 #include <gtest/gtest.h>
 
 #include "frontend/fuse.h"
@@ -16,10 +16,8 @@ namespace {
 constexpr char weights[] = "models/rvm_mobilenetv3.safetensors";
 
 ir::Graph quantized_rvm(int weight_bits, int activation_bits) {
-  static const Quantizable network(
-      frontend::fuse(
-          ir::extract(frontend::read_network(shared_file(weights)), ir::Variant::direct)),
-      quant::Method::minmax, {80, 128}, 3);
+  static const Quantizable network(frontend::fuse(
+      ir::extract(frontend::read_network(shared_file(weights)), ir::Variant::direct)));
   return network.quantized(weight_bits, activation_bits);
 }
 
