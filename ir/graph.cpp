@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "ir/operations.h"
+
 namespace mattec::ir {
 
 TensorId Graph::add_tensor(std::string tensor_name, int channels) {
@@ -41,13 +43,7 @@ const Output* Graph::find_output(const std::string& output_name, Variant variant
   return nullptr;
 }
 
-const char* name_of(OpKind kind) {
-  static const char* const names[] = {
-      "conv",  "avg_pool2",  "global_avg_pool", "upsample2",   "slice",       "mul",
-      "blend", "requantize", "batch_norm",      "scale_shift", "activation",  "add",
-      "sub",   "concat",     "downsample",      "resize_to",   "channel_mean"};
-  return names[static_cast<size_t>(kind)];
-}
+const char* name_of(OpKind kind) { return operation_of(kind).name; }
 
 const char* name_of(Activation activation) {
   static const char* const names[] = {"none",        "relu",    "clamp01", "hardswish",

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "ir/interpreter_operations.h"
+#include "ir/operations.h"
 #include "ir/verify.h"
 
 namespace mattec::ir {
@@ -97,7 +97,7 @@ void Interpreter::step(const uint8_t* rgb) {
     if (op.kind == OpKind::conv)
       convolve(op, prepared_->of.at(op.output), values_);
     else
-      run_operation(graph_, op, values_);
+      operation_of(op.kind).interpret({graph_, op, values_});
   }
 }
 

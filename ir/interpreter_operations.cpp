@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include "base/error.h"
-
 namespace mattec::ir {
 namespace {
 
@@ -134,31 +132,20 @@ void blend_states(const IntegerTensor& z, const Grid& z_grid, const IntegerTenso
 
 }  // namespace
 
-void run_operation(const Graph& graph, const Op& op, Values& values) {
-  const auto value = [&](size_t i) -> const IntegerTensor& {
-    return values[static_cast<size_t>(op.inputs[i])];
-  };
-  const auto grid = [&](size_t i) -> const Grid& { return *graph.tensor(op.inputs[i]).grid; };
-  IntegerTensor& out = values[static_cast<size_t>(op.output)];
-  const Grid& out_grid = *graph.tensor(op.output).grid;
-  switch (op.kind) {
-    case OpKind::avg_pool2:
-      return avg_pool2(value(0), out);
-    case OpKind::global_avg_pool:
-      return global_avg_pool(value(0), grid(0), out_grid, out);
-    case OpKind::upsample2:
-      return upsample2(value(0), out);
-    case OpKind::slice:
-      return slice(value(0), op.first_channel, out);
-    case OpKind::mul:
-      return multiply(value(0), grid(0), value(1), grid(1), out_grid, out);
-    case OpKind::blend:
-      return blend_states(value(0), grid(0), value(1), value(2), out);
-    case OpKind::requantize:
-      return requantize(op, value(0), grid(0), out_grid, out);
-    default:
-      throw Error("operation " + op.name + ": " + name_of(op.kind) + " has no integer form");
-  }
+void interpret_avg_pool2(const Operands& of) { avg_pool2(of.value(0), of.out()); }
+void interpret_global_avg_pool(const Operands& of) {
+  global_avg_pool(of.value(0), of.grid(0), of.out_grid(), of.out());
+}
+void interpret_upsample2(const Operands& of) { upsample2(of.value(0), of.out()); }
+void interpret_slice(const Operands& of) { slice(of.value(0), of.op.first_channel, of.out()); }
+void interpret_mul(const Operands& of) {
+  multiply(of.value(0), of.grid(0), of.value(1), of.grid(1), of.out_grid(), of.out());
+}
+void interpret_blend(const Operands& of) {
+  blend_states(of.value(0), of.grid(0), of.value(1), of.value(2), of.out());
+}
+void interpret_requantize(const Operands& of) {
+  requantize(of.op, of.value(0), of.grid(0), of.out_grid(), of.out());
 }
 
 }  // namespace mattec::ir

@@ -34,6 +34,24 @@ using Values = std::vector<IntegerTensor>;
 
 // Each reads its inputs from `values` and fills its output, whose size is already set.
 void convolve(const Op& op, const PackedConvolution& packed, Values& values);
-void run_operation(const Graph& graph, const Op& op, Values& values);  // every other kind
+
+// An operation and the values of a frame so far.
+struct Operands {
+  const Graph& graph;
+  const Op& op;
+  Values& values;
+
+  const IntegerTensor& value(size_t i) const { return values[static_cast<size_t>(op.inputs[i])]; }
+  const Grid& grid(size_t i) const { return *graph.tensor(op.inputs[i]).grid; }
+  IntegerTensor& out() const { return values[static_cast<size_t>(op.output)]; }
+  const Grid& out_grid() const { return *graph.tensor(op.output).grid; }
+};
+void interpret_avg_pool2(const Operands& of);
+void interpret_global_avg_pool(const Operands& of);
+void interpret_upsample2(const Operands& of);
+void interpret_slice(const Operands& of);
+void interpret_mul(const Operands& of);
+void interpret_blend(const Operands& of);
+void interpret_requantize(const Operands& of);
 
 }  // namespace mattec::ir

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "ir/operations.h"
 
 namespace mattec::ir {
 namespace {
@@ -51,33 +52,25 @@ class Inference {
   // `unknown` where the inputs known so far do not tell.
   Size output_size(const Op& op) {
     const Size x = at(op.inputs[0]);
-    switch (op.kind) {
-      case OpKind::conv: {
+    switch (operation_of(op.kind).size) {
+      case SizeRule::convolved: {
         const Size in = first_known(op, op.segment_count());
         if (in == unknown) return unknown;
         return {convolution_extent(op.conv, in.height), convolution_extent(op.conv, in.width)};
       }
-      case OpKind::avg_pool2:
+      case SizeRule::halved:
         return x == unknown ? unknown : Size{(x.height + 1) / 2, (x.width + 1) / 2};
-      case OpKind::global_avg_pool:
+      case SizeRule::one_pixel:
         return {1, 1};
-      case OpKind::upsample2:
-      case OpKind::resize_to:
+      case SizeRule::second_of_2:
+      case SizeRule::second:
         return at(op.inputs[1]);
-      case OpKind::blend:
-      case OpKind::add:
-      case OpKind::sub:
-      case OpKind::concat:
+      case SizeRule::equal:
         return first_known(op, static_cast<int>(op.inputs.size()));
-      case OpKind::downsample:
+      case SizeRule::scaled:
         return x == unknown ? unknown : Size{scaled(x.height), scaled(x.width)};
-      case OpKind::slice:
-      case OpKind::mul:
-      case OpKind::requantize:
-      case OpKind::batch_norm:
-      case OpKind::scale_shift:
-      case OpKind::activation:
-      case OpKind::channel_mean:
+      case SizeRule::first:
+      case SizeRule::gated:
         break;
     }
     return x;
@@ -99,21 +92,18 @@ class Inference {
                    " pixels; use a larger frame");
     const Size x = at(op.inputs[0]);
     const Size y = op.inputs.size() > 1 ? at(op.inputs[1]) : x;
-    switch (op.kind) {
-      case OpKind::conv:
+    switch (operation_of(op.kind).size) {
+      case SizeRule::convolved:
         for (int i = 1; i < op.segment_count(); ++i) same(op, static_cast<size_t>(i), x);
         if (op.conv.has_residual) same(op, op.inputs.size() - 1, out);
         break;
-      case OpKind::mul:
+      case SizeRule::gated:
         if (y != Size{1, 1}) same(op, 1, x);
         break;
-      case OpKind::blend:
-      case OpKind::add:
-      case OpKind::sub:
-      case OpKind::concat:
+      case SizeRule::equal:
         for (size_t i = 1; i < op.inputs.size(); ++i) same(op, i, x);
         break;
-      case OpKind::upsample2:
+      case SizeRule::second_of_2:
         if (y.height > 2 * x.height || y.width > 2 * x.width)
           fail(op, "twice " + size_text(x) + " does not cover " + size_text(y) + " pixels");
         break;

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "ir/names.h"
-#include "ir/verify_internal.h"
+#include "ir/operations.h"
 
 namespace mattec::ir {
 namespace {
@@ -27,31 +27,8 @@ bool all_finite(const std::vector<float>& values) {
 }
 
 bool is_allowed(OpKind kind, Stage stage) {
-  if (stage == Stage::imported) return kind != OpKind::requantize;
-  return kind <= OpKind::requantize;
-}
-
-struct Arity {
-  size_t least, most;
-};
-
-Arity arity(const Op& op) {
-  switch (op.kind) {
-    case OpKind::conv:
-      return {op.conv.has_residual ? 2U : 1U, 64};
-    case OpKind::concat:
-      return {1, 64};
-    case OpKind::upsample2:
-    case OpKind::mul:
-    case OpKind::add:
-    case OpKind::sub:
-    case OpKind::resize_to:
-      return {2, 2};
-    case OpKind::blend:
-      return {3, 3};
-    default:
-      return {1, 1};
-  }
+  const Stages stages = operation_of(kind).stages;
+  return stages == Stages::all || (stages == Stages::imported) == (stage == Stage::imported);
 }
 
 class Verifier {
@@ -147,8 +124,10 @@ class Verifier {
     if (!is_allowed(op.kind, graph_.stage))
       report(std::string(name_of(op.kind)) + " is not allowed in a graph that is " +
              name_of(graph_.stage));
-    const Arity legal = arity(op);
-    if (op.inputs.size() < legal.least || op.inputs.size() > legal.most) {
+    const Operation& operation = operation_of(op.kind);
+    const bool has_residual = op.kind == OpKind::conv && op.conv.has_residual;
+    if (op.inputs.size() < operation.least_inputs + (has_residual ? 1 : 0) ||
+        op.inputs.size() > operation.most_inputs) {
       report(std::to_string(op.inputs.size()) + " inputs are not what " + name_of(op.kind) +
              " takes");
       return;
@@ -156,8 +135,8 @@ class Verifier {
     if (!usable) return;
     const size_t before = found_.size();
     attributes(op, report);
-    if (graph_.stage == Stage::quantized && found_.size() == before)
-      check_quantized(graph_, op, report);
+    if (graph_.stage == Stage::quantized && found_.size() == before && operation.check != nullptr)
+      operation.check(graph_, op, report);
   }
 
   int channels(TensorId id) const { return graph_.tensor(id).channels; }
@@ -183,27 +162,26 @@ class Verifier {
     const int out = channels(op.output);
     int sum = 0;
     for (TensorId input : op.inputs) sum += channels(input);
-    switch (op.kind) {
-      case OpKind::conv:
+    switch (operation_of(op.kind).channels) {
+      case ChannelRule::convolution:
         break;
-      case OpKind::concat:
+      case ChannelRule::summed:
         if (sum != out) report("channels of the inputs do not add up to the output's");
         break;
-      case OpKind::slice:
+      case ChannelRule::part:
         if (op.first_channel < 0 || op.first_channel > channels(op.inputs[0]) - out)
           report("channels " + std::to_string(op.first_channel) + " and up are not in its input");
         break;
-      case OpKind::requantize:
+      case ChannelRule::listed:
         requantized_channels(op, report);
         break;
-      case OpKind::channel_mean:
+      case ChannelRule::one:
         if (out != 1) report("must have 1 output channel");
         break;
-      case OpKind::upsample2:
-      case OpKind::resize_to:  // the second input gives a size only
+      case ChannelRule::of_first:  // the second input gives a size only
         if (channels(op.inputs[0]) != out) report("channels of input and output differ");
         break;
-      default:
+      case ChannelRule::equal:
         for (TensorId input : op.inputs)
           if (channels(input) != out) {
             report("channels of " + graph_.tensor(input).name + " and the output differ");

@@ -19,33 +19,6 @@ const Grid& grid_of(const Graph& graph, TensorId id) { return *graph.tensor(id).
 
 bool is_legal_multiplier(float multiplier) { return std::fabs(multiplier) <= largest_multiplier; }
 
-void check_multipliers(const Graph& graph, const Op& op, const Report& report) {
-  const Grid& out = grid_of(graph, op.output);
-  const Grid& x = grid_of(graph, op.inputs[0]);
-  for (int c = 0; c < graph.tensor(op.output).channels; ++c) {
-    bool legal = true;
-    if (op.kind == OpKind::conv) {
-      const float residual =
-          op.conv.has_residual ? grid_of(graph, op.residual()).scale_of(c) : out.scale_of(c);
-      const EpilogueConstants constants =
-          epilogue_constants(op.activation, op.conv.accumulator_scale[static_cast<size_t>(c)],
-                             out.scale_of(c), residual);
-      legal = is_legal_multiplier(constants.to_grid) && is_legal_multiplier(constants.to_real) &&
-              is_legal_multiplier(constants.residual);
-    } else if (op.kind == OpKind::mul) {
-      legal = is_legal_multiplier(product_multiplier(
-          x.scale_of(c), grid_of(graph, op.inputs[1]).scale_of(c), out.scale_of(c)));
-    } else {
-      legal = is_legal_multiplier(
-          requantize_multiplier(x.scale_of(op.source_channel(c)), out.scale_of(c)));
-    }
-    if (!legal) {
-      report("channel " + std::to_string(c) + ": the ratio of its scales is above 2^60");
-      return;
-    }
-  }
-}
-
 // Sums of one output channel's weights, per the two forms of the accumulator (numerics.md).
 struct Reach {
   int64_t centred = 0;  // sum |w| * max(z, highest - z), shifted
@@ -131,6 +104,67 @@ bool check_integers(const Graph& graph, const Op& op, const Report& report) {
   return true;
 }
 
+}  // namespace
+
+bool check_grid(const Tensor& tensor, const Report& report) {
+  if (!tensor.grid) {
+    report("has no grid");
+    return false;
+  }
+  const Grid& grid = *tensor.grid;
+  if (grid.is_signed ? grid.bits != 16 : grid.bits != 4 && grid.bits != 8) {
+    report("a grid must be u4, u8 or s16");
+    return false;
+  }
+  const auto channels = static_cast<size_t>(tensor.channels);
+  if (grid.scale.size() != grid.zero_point.size() ||
+      (grid.scale.size() != 1 && grid.scale.size() != channels)) {
+    report("a grid must have one scale and zero point, or one of each per channel");
+    return false;
+  }
+  if (!std::all_of(grid.scale.begin(), grid.scale.end(), is_legal_scale)) {
+    report("scales must be positive, normal numbers");
+    return false;
+  }
+  if (std::any_of(grid.zero_point.begin(), grid.zero_point.end(),
+                  [&](int32_t z) { return z < grid.lowest() || z > grid.highest(); })) {
+    report("a zero point is not on its grid");
+    return false;
+  }
+  if (grid.is_signed && !(grid == Grid{16, true, {state_scale}, {0}})) {
+    report("the 16-bit grid must have scale 2^-15 and zero point 0");
+    return false;
+  }
+  return true;
+}
+
+void check_multipliers(const Graph& graph, const Op& op, const Report& report) {
+  const Grid& out = grid_of(graph, op.output);
+  const Grid& x = grid_of(graph, op.inputs[0]);
+  for (int c = 0; c < graph.tensor(op.output).channels; ++c) {
+    bool legal = true;
+    if (op.kind == OpKind::conv) {
+      const float residual =
+          op.conv.has_residual ? grid_of(graph, op.residual()).scale_of(c) : out.scale_of(c);
+      const EpilogueConstants constants =
+          epilogue_constants(op.activation, op.conv.accumulator_scale[static_cast<size_t>(c)],
+                             out.scale_of(c), residual);
+      legal = is_legal_multiplier(constants.to_grid) && is_legal_multiplier(constants.to_real) &&
+              is_legal_multiplier(constants.residual);
+    } else if (op.kind == OpKind::mul) {
+      legal = is_legal_multiplier(product_multiplier(
+          x.scale_of(c), grid_of(graph, op.inputs[1]).scale_of(c), out.scale_of(c)));
+    } else {
+      legal = is_legal_multiplier(
+          requantize_multiplier(x.scale_of(op.source_channel(c)), out.scale_of(c)));
+    }
+    if (!legal) {
+      report("channel " + std::to_string(c) + ": the ratio of its scales is above 2^60");
+      return;
+    }
+  }
+}
+
 void check_convolution(const Graph& graph, const Op& op, const Report& report) {
   for (TensorId input : op.inputs)
     if (grid_of(graph, input).is_signed) {
@@ -181,60 +215,9 @@ void check_blend(const Graph& graph, const Op& op, const Report& report) {
     report("c must be u8 with scale 2^-7 and zero point 128");
 }
 
-}  // namespace
-
-bool check_grid(const Tensor& tensor, const Report& report) {
-  if (!tensor.grid) {
-    report("has no grid");
-    return false;
-  }
-  const Grid& grid = *tensor.grid;
-  if (grid.is_signed ? grid.bits != 16 : grid.bits != 4 && grid.bits != 8) {
-    report("a grid must be u4, u8 or s16");
-    return false;
-  }
-  const auto channels = static_cast<size_t>(tensor.channels);
-  if (grid.scale.size() != grid.zero_point.size() ||
-      (grid.scale.size() != 1 && grid.scale.size() != channels)) {
-    report("a grid must have one scale and zero point, or one of each per channel");
-    return false;
-  }
-  if (!std::all_of(grid.scale.begin(), grid.scale.end(), is_legal_scale)) {
-    report("scales must be positive, normal numbers");
-    return false;
-  }
-  if (std::any_of(grid.zero_point.begin(), grid.zero_point.end(),
-                  [&](int32_t z) { return z < grid.lowest() || z > grid.highest(); })) {
-    report("a zero point is not on its grid");
-    return false;
-  }
-  if (grid.is_signed && !(grid == Grid{16, true, {state_scale}, {0}})) {
-    report("the 16-bit grid must have scale 2^-15 and zero point 0");
-    return false;
-  }
-  return true;
-}
-
-void check_quantized(const Graph& graph, const Op& op, const Report& report) {
-  switch (op.kind) {
-    case OpKind::conv:
-      check_convolution(graph, op, report);
-      break;
-    case OpKind::avg_pool2:
-    case OpKind::upsample2:
-      if (!(grid_of(graph, op.output) == grid_of(graph, op.inputs[0])))
-        report("its grid must be its input's");
-      break;
-    case OpKind::slice:
-      check_slice(graph, op, report);
-      break;
-    case OpKind::blend:
-      check_blend(graph, op, report);
-      break;
-    default:
-      check_multipliers(graph, op, report);
-      break;
-  }
+void check_kept_grid(const Graph& graph, const Op& op, const Report& report) {
+  if (!(grid_of(graph, op.output) == grid_of(graph, op.inputs[0])))
+    report("its grid must be its input's");
 }
 
 }  // namespace mattec::ir

@@ -201,8 +201,9 @@ std::vector<Case> cases() {
   for (const char* target : target_names()) {
     made.push_back({target, 2, {33, 17}, 70, false});
     if (!targets::find_target(target).is_hosted) continue;  // the kernels of arm-64
-    made.push_back({target, 4, {50, 31}, 40, false});
     made.push_back({target, 7, {19, 38}, 36, true});
+    if (target == std::string("arm-64-i8mm")) continue;  // dotprod's code, but for the sums
+    made.push_back({target, 4, {50, 31}, 40, false});
     if (is_emulated(target)) continue;
     made.push_back({target, 1, {16, 16}, 20, false});
     made.push_back({target, 3, {31, 50}, 9, false});
