@@ -57,10 +57,9 @@ TEST_P(Limits, ValuesAroundTheEndsOf16Bits) {
   for (const float scale : {16.0F, 1.0F / 300})
     values.push_back(make.take(values[1], channels, ir::Grid{4, false, {scale}, {8}}));
   GraphMaker::ConvolutionShape shape;
-  std::vector<ir::TensorId> halves;
-  for (int half = 0; half < 2; ++half)
-    halves.push_back(
-        make.conv({values.begin() + 4 * half, values.begin() + 4 * half + 4 + half}, shape));
+  const auto middle = values.begin() + 4;
+  const std::vector<ir::TensorId> halves = {make.conv({values.begin(), middle}, shape),
+                                            make.conv({middle, values.end()}, shape)};
   make.outputs(make.conv(halves, shape));
   expect_equal_network(make.graph);
 }
