@@ -51,6 +51,10 @@ uint64_t stack_growth_on_x86(const Instruction& instruction) {
   return 0;
 }
 
+bool is_microkernel(const std::string& symbol) {
+  return symbol.find("_accumulate_") != std::string::npos;
+}
+
 // One object file of the archive, counted into the contents of the whole.
 class Member {
  public:
@@ -58,9 +62,14 @@ class Member {
          LibraryContents& contents)
       : path_(path), name_(std::move(name)), object_(object), contents_(contents) {}
 
-  void count(std::set<std::string>& defined, std::set<std::string>& wanted) {
+  // `callers`: members whose kernel calls a micro-kernel.
+  void count(std::set<std::string>& defined, std::set<std::string>& wanted,
+             std::set<std::string>& callers) {
     for (const SectionRef& section : object_.sections()) count_section(section);
-    for (const SymbolRef& symbol : object_.symbols()) count_symbol(symbol, defined, wanted);
+    std::set<std::string> its;
+    for (const SymbolRef& symbol : object_.symbols()) count_symbol(symbol, defined, its);
+    if (std::any_of(its.begin(), its.end(), is_microkernel)) callers.insert(name_);
+    wanted.merge(its);
   }
 
  private:
@@ -130,39 +139,43 @@ class Member {
 // the red zone, 128 bytes below the stack pointer; only the last one does so.
 // Those are x86's; on ARM the return address is among what a frame stores, and there is no red
 // zone.
-uint64_t stack_bound(const std::vector<FunctionContents>& functions, bool is_x86) {
+uint64_t stack_bound(const std::vector<FunctionContents>& functions,
+                     const std::set<std::string>& callers, bool is_x86) {
   const uint64_t return_address = is_x86 ? 8 : 0, red_zone = is_x86 ? 128 : 0;
   std::map<std::string, uint64_t> kernels;
-  uint64_t runtime = 0, kernel = 0, microkernel = 0, tile = 0;
+  uint64_t runtime = 0, microkernel = 0, tile = 0;
   for (const FunctionContents& function : functions) {
     const llvm::StringRef member = function.member;
     const uint64_t bytes = function.stack_bytes + return_address;
     if (member.ends_with("_runtime.o"))
       runtime += bytes;
     else if (!member.ends_with(microkernel_member_suffix))
-      kernel = std::max(kernel, kernels[function.member] += bytes);
-    else if (function.name.find("_accumulate_") != std::string::npos)
+      kernels[function.member] += bytes;
+    else if (is_microkernel(function.name))
       microkernel = std::max(microkernel, bytes);
     else
       tile = std::max(tile, bytes);
   }
-  return runtime + kernel + microkernel + tile + red_zone;
+  uint64_t deepest = 0;
+  for (const auto& [member, bytes] : kernels)
+    deepest = std::max(deepest, bytes + (callers.count(member) > 0 ? microkernel + tile : 0));
+  return runtime + deepest + red_zone;
 }
 
 LibraryContents inspect(const std::string& path, llvm::MemoryBufferRef archive) {
   LibraryContents contents;
-  std::set<std::string> defined, wanted;
+  std::set<std::string> defined, wanted, callers;
   bool is_x86 = false;
   for (const ArchiveMember& member : archive_members(path, archive)) {
     contents.architecture = llvm::Triple::getArchTypeName(member.object->getArch()).str();
     is_x86 = member.object->getArch() == llvm::Triple::x86_64;
     Member(path, member.name, llvm::cast<ELFObjectFileBase>(*member.object), contents)
-        .count(defined, wanted);
+        .count(defined, wanted, callers);
   }
   std::set_difference(wanted.begin(), wanted.end(), defined.begin(), defined.end(),
                       std::back_inserter(contents.undefined));
   contents.exported.assign(defined.begin(), defined.end());
-  contents.stack_bytes = stack_bound(contents.functions, is_x86);
+  contents.stack_bytes = stack_bound(contents.functions, callers, is_x86);
   return contents;
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ir/interpreter.h"
+#include "ir/verify.h"
 #include "targets/compile.h"
 #include "targets/runner.h"
 #include "tests/target_names.h"
@@ -170,6 +171,18 @@ inline void expect_equal(const ir::Graph& graph, const targets::CompileOptions& 
       }
     }
   }
+}
+
+// A sound graph, and every tensor of it.
+inline void expect_every_tensor(const ir::Graph& graph, const std::string& target, ir::Size size,
+                                const std::vector<std::vector<uint8_t>>& frames) {
+  MATTEC_NEED_TARGET(target);
+  ASSERT_EQ(ir::violations(graph), std::vector<std::string>{});
+  targets::CompileOptions options;
+  options.target = target;
+  options.size = size;
+  options.keep_all = true;
+  expect_equal(graph, options, frames, frames.size());
 }
 
 }  // namespace mattec::test

@@ -129,9 +129,11 @@ TEST_P(Header, AgreesWithManifestInspectionAndLibrary) {
   EXPECT_EQ(header["alphas_taken"], header["alpha_formats"]);
   EXPECT_EQ(header["foregrounds_taken"], header["foreground_formats"]);
   EXPECT_LE(header["stack_used"], header["stack_bytes"]);
-  // The bound is above what is used by the frames that are never on one way down: a micro-kernel's,
-  // 2 KB, below a kernel that calls none.
-  EXPECT_GE(header["stack_used"].get<int>() + 3072, header["stack_bytes"].get<int>());
+  // The bound is above what is used by the frames that are never on one way down; where x86 calls a
+  // micro-kernel also by its 50 arguments, which inspection counts at each of five calls: 2 KB.
+  const bool pushes = std::string(GetParam()).find("avxvnni") != std::string::npos;
+  EXPECT_GE(header["stack_used"].get<int>() + (pushes ? 1024 + 2048 : 1024),
+            header["stack_bytes"].get<int>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, Header, testing::ValuesIn(target_names()), test_name_of);
